@@ -1,0 +1,74 @@
+/* A design is one way to do one operator on one device. Outside its file it is known by this record alone.
+ * Registry, listing, tests, verify, bench and tune all iterate src/ops/designs.def. */
+#ifndef TW_CORE_DESIGN_H
+#define TW_CORE_DESIGN_H
+
+#include "core/op.h"
+
+/* Where steps run in order: a thread pool, a CUDA stream, a Metal encoder. */
+typedef struct tw_queue tw_queue;
+
+/* What is to be done: the operator's parameters and the type of each operand, in the operator's order. */
+typedef struct tw_problem {
+    const tw_op *op;
+    const void *params; /* e.g. tw_conv2d */
+    tw_type in[TW_MAX_OPERANDS], out;
+    int n_in;
+} tw_problem;
+
+/* One step of a plan: a problem with its buffers. All are placed; nothing is allocated or decided from here on.
+ * `out` never overlaps an input, except where the design's record says `in_place`. Buffers of activations are 64-byte
+ * aligned in a plan's arena; those of the caller and mapped parameters need not be. */
+typedef struct tw_step {
+    const tw_problem *problem;
+    const void *in[TW_MAX_OPERANDS]; /* null where absent */
+    void *out;
+    const void *packed; /* the weights as pack() left them; null where nothing is packed */
+    void *workspace;    /* at least workspace() bytes, 64-byte aligned, contents undefined */
+} tw_step;
+
+typedef struct tw_design {
+    const char *op;      /* "conv2d"   */
+    const char *device;  /* "cpu"      */
+    const char *name;    /* "winograd": the file is src/ops/conv2d/cpu_winograd.c */
+    const char *summary; /* one line for `tilewise designs` */
+    double tolerance;    /* largest error against the reference, relative to the layer's scale; 0: 1e-5 */
+    bool yardstick;      /* a vendor's library: never chosen by auto; shown in brackets */
+    bool in_place;       /* out may be in[0] itself */
+    bool varies_with_threads; /* results may differ in the last bits between thread counts */
+
+    /* Can it serve this problem here? If not, *reason is for a person: "needs a 3x3 kernel with stride 1". */
+    bool (*supports)(const tw_problem *problem, const tw_device *device, const char **reason);
+
+    /* Bytes; a null function means none. */
+    size_t (*workspace)(const tw_problem *problem, const tw_device *device);
+    size_t (*packed_bytes)(const tw_problem *problem, const tw_device *device);
+    /* `in` holds the parameters (roles TW_ROLE_PARAMETER); activations are null. A design that packs reads its
+     * weights from step->packed alone; a bias stays an operand. */
+    void (*pack)(const tw_problem *problem, const tw_device *device, const void *const *in, void *packed);
+
+    /* Predicted seconds, from the device's peaks. `auto` takes the least; `tune` measures instead. */
+    double (*cost)(const tw_problem *problem, const tw_device *device);
+
+    /* Enqueue the step. Neither allocates nor blocks; fails only as the device fails. */
+    tw_status (*run)(const tw_step *step, tw_queue *queue);
+} tw_design;
+
+/* The registry: designs.def in order; for an operator and a device, or all (null). Returns the count of matches and
+ * writes up to `capacity` of them. */
+size_t tw_designs(const char *op, const char *device, const tw_design **designs, size_t capacity);
+const tw_design *tw_design_find(const char *op, const char *device, const char *name);
+/* Is it the name of any operator's design on this kind of device? */
+bool tw_design_known(const char *device, const char *name);
+
+/* Fills the problem's types for a design from the layouts wanted for its inputs and its output, and asks supports(). */
+bool tw_design_accepts(const tw_design *design, tw_problem *problem, tw_layout in, tw_layout out,
+                       const tw_device *device, const char **reason);
+/* Sets op, params, n_in, presence and dtype of each operand; layouts plain. */
+void tw_problem_init(tw_problem *problem, const tw_op *op, const void *params, tw_dtype dtype);
+/* Tries all pairs of layouts, blocked first; leaves in `problem` the first that the design accepts. */
+bool tw_design_fit(const tw_design *design, tw_problem *problem, const tw_device *device, const char **reason);
+
+double tw_problem_bytes(const tw_problem *problem); /* each operand once, channels as in the tensor */
+
+#endif
