@@ -8,6 +8,8 @@
  * that the processor lacks is refused when the device is opened. */
 typedef enum tw_isa { TW_ISA_PORTABLE, TW_ISA_NEON, TW_ISA_AVX2, TW_ISA_AVX512 } tw_isa;
 
+extern const tw_backend tw_cpu_backend;
+
 typedef struct tw_cpu {
     tw_device device; /* first: a tw_device * of the CPU is a tw_cpu * */
     tw_isa isa;
