@@ -1,0 +1,12 @@
+# Writes a linker's version script that exports the functions which a header declares, and nothing else.
+function(write_export_map header map)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${header})
+  file(STRINGS ${header} lines REGEX "^[a-z].*[ *]tw_[a-z0-9_]+\\(")
+  set(exports "")
+  foreach(line IN LISTS lines)
+    string(REGEX REPLACE "^[^(]*[ *](tw_[a-z0-9_]+)\\(.*" "\\1" name "${line}")
+    string(APPEND exports "    ${name};\n")
+  endforeach()
+  set(text "{\nglobal:\n${exports}local:\n    *;\n};\n")
+  file(CONFIGURE OUTPUT ${map} CONTENT "${text}" @ONLY)
+endfunction()
