@@ -1,27 +1,57 @@
 /* The registry: every design of every operator, in designs.def's order. */
 #include "core/design.h"
+#include "devices/cpu/cpu.h"
 
 #include <string.h>
 
-#define DESIGN(op, device, name) extern const tw_design tw_##op##_##device##_##name;
+/* A CPU design is compiled once for each instruction set: one entry, several records. */
+enum { MAX_VARIANTS = 3 };
+typedef struct entry {
+    const tw_design *variants[MAX_VARIANTS]; /* the first is the one that lists show */
+    tw_isa isa[MAX_VARIANTS];
+} entry;
+
+#define DESIGN(op, device, name) DECLARE_##device(op, name)
+#if defined(__x86_64__)
+#define DECLARE_cpu(op, name) extern const tw_design tw_##op##_cpu_##name##_portable, tw_##op##_cpu_##name##_avx2, \
+        tw_##op##_cpu_##name##_avx512;
+#define ENTRY_cpu(op, name) {{&tw_##op##_cpu_##name##_portable, &tw_##op##_cpu_##name##_avx2, \
+        &tw_##op##_cpu_##name##_avx512}, {TW_ISA_PORTABLE, TW_ISA_AVX2, TW_ISA_AVX512}},
+#elif defined(__aarch64__)
+#define DECLARE_cpu(op, name) extern const tw_design tw_##op##_cpu_##name##_neon;
+#define ENTRY_cpu(op, name) {{&tw_##op##_cpu_##name##_neon}, {TW_ISA_NEON}},
+#else
+#define DECLARE_cpu(op, name) extern const tw_design tw_##op##_cpu_##name##_portable;
+#define ENTRY_cpu(op, name) {{&tw_##op##_cpu_##name##_portable}, {TW_ISA_PORTABLE}},
+#endif
 #include "ops/designs.def"
 #undef DESIGN
 
-static const tw_design *const registry[] = {
-#define DESIGN(op, device, name) &tw_##op##_##device##_##name,
+static const entry entries[] = {
+#define DESIGN(op, device, name) ENTRY_##device(op, name)
 #include "ops/designs.def"
 #undef DESIGN
 };
 
-static const size_t registry_count = sizeof registry / sizeof *registry;
+static const size_t entry_count = sizeof entries / sizeof *entries;
+
+const tw_design *tw_design_on(const tw_design *design, const tw_device *device)
+{
+    if (strcmp(design->device, "cpu") != 0) return design;
+    tw_isa isa = tw_cpu_of(device)->isa;
+    for (size_t i = 0; i < entry_count; i++)
+        for (int v = 0; entries[i].variants[0] == design && v < MAX_VARIANTS; v++)
+            if (entries[i].variants[v] && entries[i].isa[v] == isa) return entries[i].variants[v];
+    return design;
+}
 
 size_t tw_designs(const char *op, const char *device, const tw_design **designs, size_t capacity)
 {
     size_t count = 0;
-    for (size_t i = 0; i < registry_count; i++) {
-        if (op && strcmp(registry[i]->op, op) != 0) continue;
-        if (device && strcmp(registry[i]->device, device) != 0) continue;
-        if (count < capacity) designs[count] = registry[i];
+    for (size_t i = 0; i < entry_count; i++) {
+        if (op && strcmp(entries[i].variants[0]->op, op) != 0) continue;
+        if (device && strcmp(entries[i].variants[0]->device, device) != 0) continue;
+        if (count < capacity) designs[count] = entries[i].variants[0];
         count++;
     }
     return count;
@@ -29,8 +59,8 @@ size_t tw_designs(const char *op, const char *device, const tw_design **designs,
 
 const tw_design *tw_design_find(const char *op, const char *device, const char *name)
 {
-    for (size_t i = 0; i < registry_count; i++) {
-        const tw_design *d = registry[i];
+    for (size_t i = 0; i < entry_count; i++) {
+        const tw_design *d = entries[i].variants[0];
         if (strcmp(d->op, op) == 0 && strcmp(d->device, device) == 0 && strcmp(d->name, name) == 0) return d;
     }
     return NULL;
@@ -38,8 +68,8 @@ const tw_design *tw_design_find(const char *op, const char *device, const char *
 
 bool tw_design_known(const char *device, const char *name)
 {
-    for (size_t i = 0; i < registry_count; i++)
-        if (strcmp(registry[i]->device, device) == 0 && strcmp(registry[i]->name, name) == 0) return true;
+    for (size_t i = 0; i < entry_count; i++)
+        if (strcmp(entries[i].variants[0]->device, device) == 0 && strcmp(entries[i].variants[0]->name, name) == 0) return true;
     return false;
 }
 

@@ -58,6 +58,8 @@ typedef struct tw_design {
  * writes up to `capacity` of them. */
 size_t tw_designs(const char *op, const char *device, const tw_design **designs, size_t capacity);
 const tw_design *tw_design_find(const char *op, const char *device, const char *name);
+/* The device's own build of a design that the registry gave: on a CPU, the one for its instruction set. */
+const tw_design *tw_design_on(const tw_design *design, const tw_device *device);
 /* Is it the name of any operator's design on this kind of device? */
 bool tw_design_known(const char *device, const char *name);
 

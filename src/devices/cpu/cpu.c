@@ -124,6 +124,17 @@ double tw_cpu_seconds(const tw_device *device, double flops, double efficiency, 
     return (compute > traffic ? compute : traffic) + (threads > 1 ? 1.5e-6 : 0.2e-6);
 }
 
+/* Of the variants that this build has. */
+static void (*const fma_loops[])(long rounds, float *sums) = {
+#if defined(__x86_64__)
+    [TW_ISA_PORTABLE] = tw_fma_loop_portable, [TW_ISA_AVX2] = tw_fma_loop_avx2, [TW_ISA_AVX512] = tw_fma_loop_avx512,
+#elif defined(__aarch64__)
+    [TW_ISA_NEON] = tw_fma_loop_neon,
+#else
+    [TW_ISA_PORTABLE] = tw_fma_loop_portable,
+#endif
+};
+
 static void cpu_close(tw_device *device)
 {
     free(device);
@@ -132,7 +143,7 @@ static void cpu_close(tw_device *device)
 static tw_status cpu_open(int index, const tw_device_desc *desc, tw_device **device, tw_error *error)
 {
     if (index != 0) return tw_fail(error, TW_INVALID, "cpu:%d: there is one CPU device, cpu", index);
-    tw_isa isa;
+    tw_isa isa = TW_ISA_PORTABLE;
     tw_status status = choose_isa(&isa, error);
     if (status != TW_OK) return status;
     tw_cpu *cpu = calloc(1, sizeof *cpu);
@@ -141,6 +152,7 @@ static tw_status cpu_open(int index, const tw_device_desc *desc, tw_device **dev
     cpu->device.backend = &tw_cpu_backend;
     cpu->device.references = 1;
     cpu->isa = isa;
+    cpu->fma = fma_loops[isa];
     cpu->l1_bytes = cache_bytes(_SC_LEVEL1_DCACHE_SIZE, 32 << 10);
     cpu->l2_bytes = cache_bytes(_SC_LEVEL2_CACHE_SIZE, 512 << 10);
     strcpy(info->id, "cpu");
@@ -230,29 +242,6 @@ void tw_parallel(tw_queue *queue, tw_task *task, const void *context, size_t ite
 
 /* ---- measured peaks ---- */
 
-typedef struct fma_loop {
-    long rounds;
-    float seed;
-    v16 sum;
-} fma_loop;
-
-/* Twelve independent chains of multiply-add cover the latency of every core so far. */
-TW_INLINE void fma_body(fma_loop *work)
-{
-    v16 a = v16_all(work->seed), b = v16_all(0.5f), acc[12];
-    for (int i = 0; i < 12; i++) acc[i] = v16_all((float)i);
-    for (long r = 0; r < work->rounds; r++)
-        for (int i = 0; i < 12; i++) acc[i] = acc[i] * a + b;
-    work->sum = acc[0];
-    for (int i = 1; i < 12; i++) work->sum += acc[i];
-}
-
-#if defined(__x86_64__)
-TW_TARGET_AVX512 static void fma_avx512(fma_loop *work) { fma_body(work); }
-TW_TARGET_AVX2 static void fma_avx2(fma_loop *work) { fma_body(work); }
-#endif
-static void fma_portable(fma_loop *work) { fma_body(work); }
-
 typedef struct measurement {
     const tw_cpu *cpu;
     long rounds;
@@ -264,14 +253,7 @@ typedef struct measurement {
 static void measure_fma(void *context, size_t thread)
 {
     const measurement *m = context;
-    fma_loop work = {m->rounds, 0.999f, v16_zero()};
-#if defined(__x86_64__)
-    if (m->cpu->isa == TW_ISA_AVX512) fma_avx512(&work);
-    else if (m->cpu->isa == TW_ISA_AVX2) fma_avx2(&work);
-    else
-#endif
-        fma_portable(&work);
-    v16_store(m->sink + thread * 16, work.sum);
+    m->cpu->fma(m->rounds, m->sink + thread * 16);
 }
 
 static void measure_read(void *context, size_t thread)

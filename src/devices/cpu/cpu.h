@@ -14,6 +14,7 @@ typedef struct tw_cpu {
     tw_device device; /* first: a tw_device * of the CPU is a tw_cpu * */
     tw_isa isa;
     size_t l1_bytes, l2_bytes; /* of one core */
+    void (*fma)(long rounds, float *sums);
 } tw_cpu;
 
 static inline const tw_cpu *tw_cpu_of(const tw_device *device)
@@ -25,6 +26,35 @@ static inline int tw_cpu_threads(const tw_device *device)
 {
     return device->info.threads;
 }
+
+/* Every cpu_*.c in src/ops, and src/devices/cpu/peak.c, is compiled once for each instruction set, with TW_VARIANT set to
+ * portable, neon, avx2 or avx512 and the compiler's flags to match; the registry picks the device's own variant. So a
+ * design defines its record by this macro, and everything else in its file is static:
+ *
+ *   const tw_design TW_CPU_DESIGN(conv2d, naive) = { ... };
+ *
+ * TW_VARIANT_ISA is the instruction set that the file is being compiled for, a constant. */
+#ifndef TW_VARIANT
+#if defined(__aarch64__)
+#define TW_VARIANT neon
+#else
+#define TW_VARIANT portable
+#endif
+#endif
+#define TW_JOIN_EXPANDED(a, b) a##_##b
+#define TW_JOIN(a, b) TW_JOIN_EXPANDED(a, b)
+#define TW_CPU_DESIGN(op, name) TW_JOIN(tw_##op##_cpu_##name, TW_VARIANT)
+#define TW_ISA_portable TW_ISA_PORTABLE
+#define TW_ISA_neon TW_ISA_NEON
+#define TW_ISA_avx2 TW_ISA_AVX2
+#define TW_ISA_avx512 TW_ISA_AVX512
+#define TW_VARIANT_ISA TW_JOIN(TW_ISA, TW_VARIANT)
+
+/* peak.c: rounds * 12 * 16 independent multiply-adds, to measure the peak with; sums[16] keeps them from being dropped. */
+void tw_fma_loop_portable(long rounds, float *sums);
+void tw_fma_loop_neon(long rounds, float *sums);
+void tw_fma_loop_avx2(long rounds, float *sums);
+void tw_fma_loop_avx512(long rounds, float *sums);
 
 /* Predicted seconds for the cost model: work at a fraction of peak, or traffic at a fraction of bandwidth, whichever
  * bounds; `threads` of 1 for sequential designs, else the device's. */
