@@ -3,7 +3,7 @@
 #   make demo       install what is missing (Debian, Ubuntu), build, fetch real weights and photographs, classify them
 #   make test       install what is missing, build, run every test
 #   make install    [PREFIX=/usr/local] [DESTDIR=]
-#   make lint       clang-format and clang-tidy, as CI runs them; make format rewrites the sources
+#   make lint       clang-format, clang-tidy and shellcheck, as CI runs them; make format rewrites the sources
 # PRESET=debug, asan or tsan builds another way; CMAKE_ARGS is handed to cmake, e.g. -DBUILD_SHARED_LIBS=OFF.
 PRESET ?= release
 PREFIX ?= /usr/local
