@@ -37,7 +37,7 @@ typedef struct tw_op {
     const char *name;   /* "conv2d" */
     size_t params_size; /* of its struct */
     int n_in;           /* operands; absent ones included; 0: as many as params say (concat), all activations */
-    tw_role roles[4];
+    tw_role roles[5];
 
     /* Fills what follows from the inputs' shapes (sizes, n, output sizes) and gives the output's shape. `in[i].rank`
      * is -1 for an absent operand. Checks everything: overflow, sizes below one, disagreement. */
