@@ -1,14 +1,11 @@
 #include "bench/shapes.h"
+#include "bench/text.h"
 #include "core/status.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-
-enum { MAX_FILE_BYTES = 16 << 20 };
 
 tw_status tw_descriptor_name(const char *text, char **name, tw_error *error)
 {
@@ -66,35 +63,11 @@ static tw_status add_text_line(tw_shape_file *file, char *text, int line, tw_err
     return TW_OK;
 }
 
-/* The whole file as a string. */
-static tw_status read_text(const char *path, char **text, tw_error *error)
-{
-    *text = NULL;
-    FILE *file = fopen(path, "rb");
-    struct stat info;
-    if (!file || fstat(fileno(file), &info) != 0) {
-        tw_fail(error, TW_INVALID, "%s: %s", path, strerror(errno));
-        if (file) fclose(file);
-        return TW_INVALID;
-    }
-    tw_status status = TW_OK;
-    size_t size = 0;
-    if (S_ISDIR(info.st_mode)) status = tw_fail(error, TW_INVALID, "%s: a folder, expected a file of shapes", path);
-    else if (!(*text = malloc(MAX_FILE_BYTES + 1))) status = tw_no_memory(error, MAX_FILE_BYTES, "a file of shapes");
-    else if ((size = fread(*text, 1, MAX_FILE_BYTES, file)) == MAX_FILE_BYTES)
-        status = tw_fail(error, TW_INVALID, "%s: larger than %d bytes, expected a file of shapes", path,
-                         MAX_FILE_BYTES);
-    else if (memchr(*text, 0, size)) status = tw_fail(error, TW_INVALID, "%s: not a text file", path);
-    else (*text)[size] = 0;
-    fclose(file);
-    return status;
-}
-
 tw_status tw_shape_file_read(const char *path, tw_shape_file *file, tw_error *error)
 {
     *file = (tw_shape_file){0};
     char *text;
-    tw_status status = read_text(path, &text, error);
+    tw_status status = tw_text_read(path, "problem shapes", &text, error);
     char *next = text;
     for (int line = 1; status == TW_OK && next; line++) {
         char *start = next;

@@ -1,0 +1,71 @@
+#include "session.h"
+#include "cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+tw_status cli_device_open(const char *name, int threads, tw_device **device, tw_error *error)
+{
+    const tw_device_desc desc = {.threads = threads};
+    return tw_device_open(name, &desc, device, error);
+}
+
+tw_row_key cli_row_key(const tw_device_info *device, const char *model, int batch, int precision)
+{
+    return (tw_row_key){device->id, model, cli_precision_name(precision), batch, device->threads};
+}
+
+static void tell_fallbacks(const tw_plan *plan)
+{
+    tw_plan_info info;
+    tw_plan_describe(plan, &info);
+    for (size_t i = 0; i < info.steps; i++) {
+        tw_step_info step;
+        tw_plan_step(plan, i, &step);
+        if (step.note) cli_note("%s: falls back to %s: %s", step.name, step.design, step.note);
+    }
+}
+
+tw_status cli_network_open_with(const cli_model *model, tw_device *device, const tw_plan_desc *plan,
+                                tw_network *network, tw_error *error)
+{
+    const tw_network_desc desc = {.graph = model->graph, .device = device, .plan = *plan};
+    tw_status status = tw_network_open(&desc, network, error);
+    if (status == TW_OK) tell_fallbacks(network->plan);
+    return status;
+}
+
+tw_status cli_network_open(const cli_options *options, const cli_model *model, const cli_setting *setting,
+                           tw_network *network, tw_error *error)
+{
+    const tw_plan_desc plan = {.batch = setting->batch,
+                               .precision = (tw_precision)setting->precision,
+                               .designs = setting->design,
+                               .fallback = options->fallback};
+    return cli_network_open_with(model, setting->device, &plan, network, error);
+}
+
+bool cli_colour(void)
+{
+    const char *refused = getenv("NO_COLOR"), *terminal = getenv("TERM");
+    return isatty(STDOUT_FILENO) && !(refused && *refused) && !(terminal && strcmp(terminal, "dumb") == 0);
+}
+
+tw_status cli_results_open(const cli_options *options, tw_columns columns, tw_results **results, tw_error *error)
+{
+    const tw_results_desc desc = {.format = options->format,
+                                  .out = stdout,
+                                  .colour = cli_colour(),
+                                  .command = options->command_line,
+                                  .columns = columns};
+    return tw_results_create(&desc, results, error);
+}
+
+int cli_results_close(tw_results *results, int code)
+{
+    tw_error error;
+    if (tw_results_finish(results, &error) != TW_OK) code = cli_fail(&error);
+    tw_results_destroy(results);
+    return code;
+}

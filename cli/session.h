@@ -1,0 +1,31 @@
+/* What most subcommands begin with: a device, a network on it, results to fill. */
+#ifndef CLI_SESSION_H
+#define CLI_SESSION_H
+
+#include "bench/network.h"
+#include "model.h"
+#include "options.h"
+
+/* Where and how a network runs: one point of a sweep. */
+typedef struct cli_setting {
+    tw_device *device;
+    int precision, batch;
+    const char *design;
+} cli_setting;
+
+tw_status cli_device_open(const char *name, int threads, tw_device **device, tw_error *error);
+tw_row_key cli_row_key(const tw_device_info *device, const char *model, int batch, int precision);
+
+/* Plans the network and says on standard error where a fallback was taken. */
+tw_status cli_network_open(const cli_options *options, const cli_model *model, const cli_setting *setting,
+                           tw_network *network, tw_error *error);
+/* The same with other wishes than the setting's: values kept, no fusion. */
+tw_status cli_network_open_with(const cli_model *model, tw_device *device, const tw_plan_desc *plan,
+                                tw_network *network, tw_error *error);
+
+tw_status cli_results_open(const cli_options *options, tw_columns columns, tw_results **results, tw_error *error);
+/* Writes them, releases them, and gives the exit code: `code` unless writing fails. */
+int cli_results_close(tw_results *results, int code);
+bool cli_colour(void);
+
+#endif
