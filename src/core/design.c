@@ -109,8 +109,22 @@ bool tw_design_fit(const tw_design *design, tw_problem *problem, const tw_device
         {TW_BLOCKED, TW_BLOCKED}, {TW_PLAIN, TW_BLOCKED}, {TW_NHWC, TW_NHWC},  {TW_PLAIN, TW_NHWC},
         {TW_BLOCKED, TW_PLAIN},   {TW_NHWC, TW_PLAIN},    {TW_PLAIN, TW_PLAIN},
     };
-    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
-        if (tw_design_accepts(design, problem, pairs[i][0], pairs[i][1], device, reason)) return true;
+    enum { PAIRS = sizeof pairs / sizeof *pairs };
+    const char *reasons[PAIRS];
+    for (int i = 0; i < PAIRS; i++) {
+        reasons[i] = "no reason given";
+        if (tw_design_accepts(design, problem, pairs[i][0], pairs[i][1], device, &reasons[i])) return true;
+    }
+    /* Most pairs fail for their layouts; the reason that the fewest gave is the one that counts. */
+    int fewest = PAIRS + 1;
+    for (int i = 0; i < PAIRS; i++) {
+        int same = 0;
+        for (int j = 0; j < PAIRS; j++) same += strcmp(reasons[i], reasons[j]) == 0;
+        if (same < fewest) {
+            fewest = same;
+            *reason = reasons[i];
+        }
+    }
     return false;
 }
 

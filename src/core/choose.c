@@ -1,0 +1,369 @@
+/* Which design does each node, in which layouts: policy, apart from the designs. Greedy in topological order: each node
+ * takes the design and layouts with the least predicted cost, reorders of its inputs included. */
+#include "core/plan.h"
+#include "core/status.h"
+#include "ops/reorder/reorder.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_DESIGNS = 32 };
+
+static const tw_layout pairs[][2] = {
+    {TW_BLOCKED, TW_BLOCKED}, {TW_PLAIN, TW_BLOCKED}, {TW_NHWC, TW_NHWC},  {TW_PLAIN, TW_NHWC},
+    {TW_BLOCKED, TW_PLAIN},   {TW_NHWC, TW_PLAIN},    {TW_PLAIN, TW_PLAIN},
+};
+enum { PAIRS = sizeof pairs / sizeof *pairs };
+
+typedef struct choice {
+    const tw_design *design;
+    tw_layout in, out;
+    double cost;
+} choice;
+
+extern const tw_op tw_op_reorder;
+
+/* ---- growing the plan ---- */
+
+static void *grown(void *array, size_t count, size_t *capacity, size_t size)
+{
+    if (count < *capacity) return array;
+    size_t wanted = *capacity ? 2 * *capacity : 32;
+    void *larger = realloc(array, wanted * size);
+    if (larger) *capacity = wanted;
+    return larger;
+}
+
+static int add_buffer(tw_plan *plan, size_t bytes, int input)
+{
+    tw_buffer *larger = grown(plan->buffers, plan->n_buffers, &plan->buffers_capacity, sizeof *plan->buffers);
+    if (!larger) return -1;
+    plan->buffers = larger;
+    int step = (int)plan->n_steps;
+    plan->buffers[plan->n_buffers] = (tw_buffer){.bytes = bytes, .first = step, .last = step, .input = input};
+    return (int)plan->n_buffers++;
+}
+
+static bool add_instance(tw_plan *plan, int value, tw_layout layout, int buffer)
+{
+    tw_instance *larger =
+        grown(plan->instances, plan->n_instances, &plan->instances_capacity, sizeof *plan->instances);
+    if (!larger) return false;
+    plan->instances = larger;
+    plan->instances[plan->n_instances++] = (tw_instance){value, layout, buffer};
+    return true;
+}
+
+static tw_placed_step *add_step(tw_plan *plan)
+{
+    tw_placed_step *larger = grown(plan->steps, plan->n_steps, &plan->steps_capacity, sizeof *plan->steps);
+    if (!larger) return NULL;
+    plan->steps = larger;
+    tw_placed_step *step = &plan->steps[plan->n_steps];
+    memset(step, 0, sizeof *step);
+    step->node = step->out = step->workspace = -1;
+    for (int i = 0; i < TW_MAX_OPERANDS; i++) step->in[i].buffer = -1;
+    return step; /* the caller counts it when it is complete */
+}
+
+/* ---- instances and layouts ---- */
+
+bool tw_layouts_coincide(const tw_shape *shape, tw_layout a, tw_layout b)
+{
+    if (a == b) return true;
+    tw_view view = tw_shape_view(shape);
+    if (a != TW_BLOCKED && b != TW_BLOCKED) return view.pixels == 1 || view.c == 1;
+    return view.pixels == 1 && view.c % TW_BLOCK == 0;
+}
+
+const tw_instance *tw_plan_any_instance(const tw_plan *plan, int value)
+{
+    for (size_t i = 0; i < plan->n_instances; i++)
+        if (plan->instances[i].value == value) return &plan->instances[i];
+    return NULL;
+}
+
+const tw_instance *tw_plan_instance(const tw_plan *plan, int value, tw_layout layout)
+{
+    for (size_t i = 0; i < plan->n_instances; i++) {
+        const tw_instance *instance = &plan->instances[i];
+        if (instance->value == value &&
+            tw_layouts_coincide(&plan->graph->values[value].shape, instance->layout, layout))
+            return instance;
+    }
+    return NULL;
+}
+
+static tw_reorder reorder_params(const tw_shape *shape)
+{
+    tw_reorder p = {.n = (int)shape->dims[0], .c = (int)shape->dims[1], .h = 1, .w = 1, .rank = shape->rank};
+    if (shape->rank == 4) {
+        p.h = (int)shape->dims[2];
+        p.w = (int)shape->dims[3];
+    }
+    return p;
+}
+
+static choice best_reorder(const tw_plan *plan, tw_problem *problem, tw_layout from, tw_layout to)
+{
+    const tw_design *designs[MAX_DESIGNS], *design;
+    const char *reason;
+    choice best = {.cost = 1e30};
+    size_t count = tw_designs("reorder", plan->device->backend->name, designs, MAX_DESIGNS);
+    for (size_t i = 0; i < count; i++) {
+        design = tw_design_on(designs[i], plan->device);
+        if (design->yardstick || !tw_design_accepts(design, problem, from, to, plan->device, &reason)) continue;
+        double cost = design->cost ? design->cost(problem, plan->device) : 1;
+        if (cost < best.cost) best = (choice){design, from, to, cost};
+    }
+    return best;
+}
+
+static double reorder_cost(const tw_plan *plan, int value, tw_layout to)
+{
+    if (tw_plan_instance(plan, value, to)) return 0;
+    const tw_shape *shape = &plan->graph->values[value].shape;
+    tw_reorder params = reorder_params(shape);
+    tw_problem problem;
+    tw_problem_init(&problem, &tw_op_reorder, &params, TW_F32);
+    return best_reorder(plan, &problem, tw_plan_any_instance(plan, value)->layout, to).cost;
+}
+
+static tw_status add_reorder(tw_plan *plan, int value, tw_layout to, tw_error *error)
+{
+    const tw_instance *from = tw_plan_any_instance(plan, value);
+    const tw_shape *shape = &plan->graph->values[value].shape;
+    tw_reorder *params = malloc(sizeof *params);
+    tw_placed_step *step = add_step(plan);
+    if (!params || !step) {
+        free(params);
+        return tw_no_memory(error, sizeof *params, "a reorder");
+    }
+    *params = reorder_params(shape);
+    step->own_params = params;
+    tw_problem_init(&step->problem, &tw_op_reorder, params, TW_F32);
+    choice best = best_reorder(plan, &step->problem, from->layout, to);
+    const char *reason;
+    if (!best.design || !tw_design_accepts(best.design, &step->problem, from->layout, to, plan->device, &reason)) {
+        free(params);
+        return tw_fail(error, TW_UNAVAILABLE, "%s: no reorder from %s to %s", plan->graph->values[value].name,
+                       tw_layout_name(from->layout), tw_layout_name(to));
+    }
+    int in = from->buffer, out = add_buffer(plan, tw_layout_count(shape, to) * sizeof(float), -1);
+    step->design = best.design;
+    step->predicted = best.cost;
+    step->name = plan->graph->values[value].name;
+    step->value = value;
+    step->in[0].buffer = in;
+    step->out = out;
+    if (out < 0 || !add_instance(plan, value, to, out)) {
+        free(params);
+        return tw_no_memory(error, sizeof *params, "a reorder");
+    }
+    plan->n_steps++;
+    return TW_OK;
+}
+
+/* ---- which design is wanted ---- */
+
+/* The design named for an operator in "conv2d=winograd,linear=naive" or "winograd"; empty for auto. */
+static void wanted_design(const tw_plan *plan, const char *op, char name[64])
+{
+    *name = 0;
+    const char *at = plan->desc.designs;
+    while (at && *at) {
+        size_t length = strcspn(at, ",");
+        const char *equals = memchr(at, '=', length);
+        if (!equals || (strlen(op) == (size_t)(equals - at) && strncmp(at, op, (size_t)(equals - at)) == 0)) {
+            const char *start = equals ? equals + 1 : at;
+            snprintf(name, 64, "%.*s", (int)(at + length - start), start);
+        }
+        at += length + (at[length] == ',');
+    }
+    if (strcmp(name, "auto") == 0 || !tw_design_find(op, plan->device->backend->name, name)) *name = 0;
+}
+
+/* Every name in desc.designs must be known. */
+static tw_status check_names(const tw_plan *plan, tw_error *error)
+{
+    const char *at = plan->desc.designs, *device = plan->device->backend->name;
+    while (at && *at) {
+        char item[128], *name;
+        size_t length = strcspn(at, ",");
+        if (length == 0 || length >= sizeof item)
+            return tw_fail(error, TW_INVALID, "designs \"%s\": expected NAME or OP=NAME, separated by commas",
+                           plan->desc.designs);
+        snprintf(item, sizeof item, "%.*s", (int)length, at);
+        at += length + (at[length] == ',');
+        if ((name = strchr(item, '='))) *name++ = 0;
+        else name = item;
+        if (name != item && !tw_op_find(item))
+            return tw_fail(error, TW_INVALID, "unknown operator \"%s\" in designs \"%s\"", item, plan->desc.designs);
+        if (strcmp(name, "auto") == 0) continue;
+        if (name != item && !tw_design_find(item, device, name))
+            return tw_fail(error, TW_INVALID, "%s has no design \"%s\" on %s", item, name, device);
+        if (name == item && !tw_design_known(device, name))
+            return tw_fail(error, TW_INVALID, "unknown design \"%s\" on %s", name, device);
+    }
+    return TW_OK;
+}
+
+/* ---- choosing ---- */
+
+static double input_cost(const tw_plan *plan, const tw_node *node, const choice *c)
+{
+    double cost = 0;
+    for (int i = 0; i < node->n_in; i++) {
+        if (node->in[i] < 0 || plan->graph->values[node->in[i]].kind == TW_VALUE_PARAMETER) continue;
+        bool residual = node->op->n_in && node->op->roles[i] == TW_ROLE_LIKE_OUTPUT;
+        cost += reorder_cost(plan, node->in[i], residual ? c->out : c->in);
+    }
+    return cost;
+}
+
+static void consider(const tw_plan *plan, const tw_node *node, tw_problem *problem, const tw_design *design,
+                     choice *best)
+{
+    const char *reason;
+    for (size_t i = 0; i < PAIRS; i++) {
+        choice c = {design, pairs[i][0], pairs[i][1], 0};
+        if (!tw_design_accepts(design, problem, c.in, c.out, plan->device, &reason)) continue;
+        c.cost = (design->cost ? design->cost(problem, plan->device) : 1) + input_cost(plan, node, &c);
+        if (!best->design || c.cost < best->cost) *best = c;
+    }
+}
+
+static tw_status choose(tw_plan *plan, const tw_node *node, tw_placed_step *step, choice *best, tw_error *error)
+{
+    const char *device = plan->device->backend->name, *reason = "";
+    char wanted[64];
+    wanted_design(plan, node->op->name, wanted);
+    tw_problem_init(&step->problem, node->op, node->params, TW_F32);
+    *best = (choice){0};
+    if (*wanted) {
+        const tw_design *design = tw_design_on(tw_design_find(node->op->name, device, wanted), plan->device);
+        consider(plan, node, &step->problem, design, best);
+        if (best->design) return TW_OK;
+        char descriptor[160], why[512];
+        tw_design_fit(design, &step->problem, plan->device, &reason);
+        node->op->print(node->params, descriptor, sizeof descriptor);
+        snprintf(why, sizeof why, "%s: design %s refuses %s:%s: %s", node->name, wanted, node->op->name, descriptor,
+                 reason);
+        if (!plan->desc.fallback) return tw_fail(error, TW_UNAVAILABLE, "%s: %s", plan->graph->name, why);
+        step->note = tw_strdup(why);
+    }
+    const tw_design *designs[MAX_DESIGNS];
+    size_t count = tw_designs(node->op->name, device, designs, MAX_DESIGNS);
+    for (size_t i = 0; i < count; i++)
+        if (!designs[i]->yardstick)
+            consider(plan, node, &step->problem, tw_design_on(designs[i], plan->device), best);
+    if (best->design) return TW_OK;
+    return tw_fail(error, TW_UNAVAILABLE, "%s: %s: no design of %s on %s accepts it", plan->graph->name, node->name,
+                   node->op->name, device);
+}
+
+static void use_buffer(tw_plan *plan, int buffer)
+{
+    plan->buffers[buffer].last = (int)plan->n_steps;
+}
+
+/* A reshape costs nothing: its result is its input's plain memory. */
+static tw_status add_view(tw_plan *plan, const tw_node *node, tw_error *error)
+{
+    if (!tw_plan_instance(plan, node->in[0], TW_PLAIN)) {
+        tw_status status = add_reorder(plan, node->in[0], TW_PLAIN, error);
+        if (status != TW_OK) return status;
+    }
+    int buffer = tw_plan_instance(plan, node->in[0], TW_PLAIN)->buffer;
+    return add_instance(plan, node->out, TW_PLAIN, buffer) ? TW_OK : tw_no_memory(error, 0, "a view");
+}
+
+static tw_layout operand_layout(const tw_node *node, int operand, const choice *best)
+{
+    return node->op->n_in && node->op->roles[operand] == TW_ROLE_LIKE_OUTPUT ? best->out : best->in;
+}
+
+static tw_status reorder_inputs(tw_plan *plan, const tw_node *node, const choice *best, tw_error *error)
+{
+    tw_status status = TW_OK;
+    for (int i = 0; status == TW_OK && i < node->n_in; i++) {
+        if (node->in[i] < 0 || plan->graph->values[node->in[i]].kind == TW_VALUE_PARAMETER) continue;
+        tw_layout layout = operand_layout(node, i, best);
+        if (!tw_plan_instance(plan, node->in[i], layout)) status = add_reorder(plan, node->in[i], layout, error);
+    }
+    return status;
+}
+
+static tw_status add_node_step(tw_plan *plan, int index, tw_error *error)
+{
+    const tw_node *node = &plan->graph->nodes[index];
+    tw_placed_step scratch = {0};
+    choice best;
+    tw_status status = choose(plan, node, &scratch, &best, error);
+    if (status == TW_OK) status = reorder_inputs(plan, node, &best, error);
+    tw_placed_step *step = status == TW_OK ? add_step(plan) : NULL;
+    if (!step) {
+        free(scratch.note);
+        return status == TW_OK ? tw_no_memory(error, sizeof scratch, "a step") : status;
+    }
+    const char *reason;
+    step->note = scratch.note;
+    step->design = best.design;
+    step->name = node->name;
+    step->node = index;
+    step->value = node->out;
+    tw_problem_init(&step->problem, node->op, node->params, TW_F32);
+    tw_design_accepts(best.design, &step->problem, best.in, best.out, plan->device, &reason);
+    step->predicted = best.design->cost ? best.design->cost(&step->problem, plan->device) : 0;
+    for (int i = 0; i < node->n_in; i++) {
+        if (node->in[i] < 0 || plan->graph->values[node->in[i]].kind == TW_VALUE_PARAMETER) continue;
+        step->in[i].buffer = tw_plan_instance(plan, node->in[i], operand_layout(node, i, &best))->buffer;
+        use_buffer(plan, step->in[i].buffer);
+    }
+    const tw_design *design = best.design;
+    step->workspace_bytes = design->workspace ? design->workspace(&step->problem, plan->device) : 0;
+    step->packed_bytes = design->packed_bytes ? design->packed_bytes(&step->problem, plan->device) : 0;
+    step->out = add_buffer(plan, tw_layout_count(&plan->graph->values[node->out].shape, best.out) * sizeof(float), -1);
+    if (step->workspace_bytes) step->workspace = add_buffer(plan, step->workspace_bytes, -1);
+    plan->n_steps++;
+    if (step->out < 0 || (step->workspace_bytes && step->workspace < 0) ||
+        !add_instance(plan, node->out, best.out, step->out))
+        return tw_no_memory(error, sizeof *step, "a step");
+    return TW_OK;
+}
+
+/* Lifetimes that reach beyond the readers: reorders' inputs, the graph's outputs, all values where they are kept. */
+static void extend_lifetimes(tw_plan *plan)
+{
+    int end = (int)plan->n_steps;
+    for (size_t i = 0; i < plan->n_steps; i++)
+        for (int j = 0; j < plan->steps[i].problem.n_in; j++) {
+            int buffer = plan->steps[i].in[j].buffer;
+            if (buffer >= 0 && plan->buffers[buffer].last < (int)i) plan->buffers[buffer].last = (int)i;
+        }
+    for (int i = 0; i < plan->graph->n_outputs; i++)
+        plan->buffers[tw_plan_instance(plan, plan->graph->outputs[i], TW_PLAIN)->buffer].last = end;
+    for (size_t i = 0; plan->desc.keep_values && i < plan->n_instances; i++)
+        plan->buffers[plan->instances[i].buffer].last = end;
+}
+
+tw_status tw_plan_choose(tw_plan *plan, tw_error *error)
+{
+    tw_graph *graph = plan->graph;
+    tw_status status = check_names(plan, error);
+    for (int i = 0; status == TW_OK && i < graph->n_inputs; i++) {
+        size_t bytes = tw_layout_count(&graph->values[graph->inputs[i]].shape, TW_PLAIN) * sizeof(float);
+        int buffer = add_buffer(plan, bytes, i);
+        if (buffer < 0 || !add_instance(plan, graph->inputs[i], TW_PLAIN, buffer))
+            status = tw_no_memory(error, bytes, "inputs");
+    }
+    for (int i = 0; status == TW_OK && i < graph->n_nodes; i++)
+        status = strcmp(graph->nodes[i].op->name, "reshape") == 0 ? add_view(plan, &graph->nodes[i], error)
+                                                                  : add_node_step(plan, i, error);
+    for (int i = 0; status == TW_OK && i < graph->n_outputs; i++)
+        if (!tw_plan_instance(plan, graph->outputs[i], TW_PLAIN))
+            status = add_reorder(plan, graph->outputs[i], TW_PLAIN, error);
+    if (status == TW_OK) extend_lifetimes(plan);
+    return status;
+}
