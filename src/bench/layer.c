@@ -1,0 +1,365 @@
+#include "bench/layer.h"
+#include "core/status.h"
+#include "devices/device.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { GUARD = 256, GUARD_BYTE = 0xa5, POISON_BYTE = 0xff /* all ones is a NaN */ };
+
+struct tw_layer {
+    tw_device *device;
+    const tw_op *op;
+    void *params;
+    int n_in;
+    tw_shape shapes[TW_MAX_OPERANDS], out_shape;
+    float *operands[TW_MAX_OPERANDS]; /* plain, in host memory; null where absent */
+    float *reference;                 /* plain; null before the first check */
+};
+
+/* A design set up on a layer: memory on the device and one step. */
+typedef struct setup {
+    const tw_design *design;
+    tw_problem problem;
+    tw_step step;
+    tw_queue *queue;
+    void *memory[TW_MAX_OPERANDS + 3];
+    int n_memory;
+    size_t out_bytes, workspace_bytes, packed_bytes;
+} setup;
+
+double tw_design_tolerance(const tw_design *design, tw_dtype dtype)
+{
+    if (dtype == TW_TF32 || dtype == TW_F16) return 2e-3;
+    if (dtype == TW_BF16) return 1.6e-2;
+    return design->tolerance > 0 ? design->tolerance : 1e-5;
+}
+
+/* ---- operands ---- */
+
+/* SplitMix64 (Steele, Lea and Flood 2014). */
+static uint64_t next(uint64_t *state)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+static void fill(float *data, size_t count, float low, float high, uint64_t seed)
+{
+    for (size_t i = 0; i < count; i++) data[i] = low + (high - low) * (float)(next(&seed) >> 40) * 0x1p-24f;
+}
+
+static bool is_parameter(const tw_op *op, int operand)
+{
+    return op->n_in && op->roles[operand] == TW_ROLE_PARAMETER;
+}
+
+static void fill_operand(tw_layer *layer, int i, uint64_t seed)
+{
+    const tw_shape *shape = &layer->shapes[i];
+    size_t count = tw_layout_count(shape, TW_PLAIN);
+    if (strcmp(layer->op->name, "batchnorm") == 0 && i == 4) {
+        fill(layer->operands[i], count, 0.5f, 1.5f, seed);
+        return;
+    }
+    float range = 1;
+    if (is_parameter(layer->op, i) && shape->rank > 1) range = sqrtf((float)shape->dims[0] / (float)count);
+    fill(layer->operands[i], count, -range, range, seed);
+}
+
+tw_status tw_layer_create(tw_device *device, const tw_op *op, const void *params, uint64_t seed, tw_layer **out,
+                          tw_error *error)
+{
+    *out = NULL;
+    tw_layer *layer = calloc(1, sizeof *layer);
+    if (!layer) return tw_no_memory(error, sizeof *layer, "a layer");
+    layer->device = device;
+    tw_device_retain(device);
+    layer->op = op;
+    layer->params = malloc(op->params_size);
+    tw_status status = layer->params ? TW_OK : tw_no_memory(error, op->params_size, "a layer");
+    if (status == TW_OK) {
+        memcpy(layer->params, params, op->params_size);
+        layer->n_in = op->operands(params);
+        op->operand_shape(params, layer->n_in, &layer->out_shape);
+    }
+    for (int i = 0; status == TW_OK && i < layer->n_in; i++) {
+        op->operand_shape(params, i, &layer->shapes[i]);
+        if (layer->shapes[i].rank < 0) continue;
+        size_t count;
+        status = tw_shape_count(&layer->shapes[i], TW_F32, &count, error);
+        if (status != TW_OK) break;
+        layer->operands[i] = tw_alloc(count * sizeof(float));
+        if (!layer->operands[i]) status = tw_no_memory(error, count * sizeof(float), "an operand");
+        else fill_operand(layer, i, seed * 31 + (uint64_t)i);
+    }
+    if (status != TW_OK) tw_layer_destroy(layer);
+    else *out = layer;
+    return status;
+}
+
+void tw_layer_destroy(tw_layer *layer)
+{
+    if (!layer) return;
+    for (int i = 0; i < layer->n_in; i++) free(layer->operands[i]);
+    free(layer->reference);
+    free(layer->params);
+    tw_device_release(layer->device);
+    free(layer);
+}
+
+/* ---- layouts, one element at a time ---- */
+
+static size_t place_of(size_t index, const tw_view *v, tw_layout layout)
+{
+    size_t pixels = (size_t)v->pixels, channels = (size_t)v->c;
+    size_t n = index / (channels * pixels), c = index / pixels % channels, p = index % pixels;
+    if (layout == TW_BLOCKED)
+        return ((n * ((channels + TW_BLOCK - 1) / TW_BLOCK) + c / TW_BLOCK) * pixels + p) * TW_BLOCK + c % TW_BLOCK;
+    if (layout == TW_NHWC) return (n * pixels + p) * channels + c;
+    return index;
+}
+
+/* ---- setting up ---- */
+
+/* Device memory of `bytes` and a guard behind it, holding `host` or poison. */
+static void *place(setup *s, tw_device *device, const void *host, size_t bytes, tw_error *error)
+{
+    void *memory;
+    char *image = tw_alloc(bytes + GUARD);
+    if (!image) {
+        tw_no_memory(error, bytes, "an operand");
+        return NULL;
+    }
+    if (host) memcpy(image, host, bytes);
+    else memset(image, POISON_BYTE, bytes);
+    memset(image + bytes, GUARD_BYTE, GUARD);
+    if (device->backend->alloc(device, bytes + GUARD, &memory, error) != TW_OK) {
+        free(image);
+        return NULL;
+    }
+    s->memory[s->n_memory++] = memory;
+    tw_status status = device->backend->upload(s->queue, memory, image, bytes + GUARD, error);
+    free(image);
+    return status == TW_OK ? memory : NULL;
+}
+
+static void *place_operand(setup *s, const tw_layer *layer, int i, tw_error *error)
+{
+    tw_layout layout = s->problem.in[i].layout;
+    size_t count = tw_layout_count(&layer->shapes[i], TW_PLAIN), size = tw_layout_count(&layer->shapes[i], layout);
+    if (layout == TW_PLAIN) return place(s, layer->device, layer->operands[i], size * sizeof(float), error);
+    tw_view view = tw_shape_view(&layer->shapes[i]);
+    float *arranged = tw_alloc_zero(size * sizeof(float));
+    if (!arranged) {
+        tw_no_memory(error, size * sizeof(float), "an operand");
+        return NULL;
+    }
+    for (size_t j = 0; j < count; j++) arranged[place_of(j, &view, layout)] = layer->operands[i][j];
+    void *memory = place(s, layer->device, arranged, size * sizeof(float), error);
+    free(arranged);
+    return memory;
+}
+
+static void tear_down(setup *s, tw_device *device)
+{
+    for (int i = 0; i < s->n_memory; i++) device->backend->free(device, s->memory[i]);
+    if (s->queue) device->backend->queue_destroy(s->queue);
+}
+
+/* The packed weights; false on failure. */
+static bool set_up_packed(setup *s, const tw_layer *layer, tw_error *error)
+{
+    const void *parameters[TW_MAX_OPERANDS] = {0};
+    for (int i = 0; i < layer->n_in; i++)
+        if (is_parameter(layer->op, i)) parameters[i] = layer->operands[i];
+    char *host = tw_alloc(s->packed_bytes + GUARD);
+    if (!host) {
+        tw_no_memory(error, s->packed_bytes, "packed weights");
+        return false;
+    }
+    memset(host, POISON_BYTE, s->packed_bytes);
+    memset(host + s->packed_bytes, GUARD_BYTE, GUARD);
+    s->design->pack(&s->problem, layer->device, parameters, host);
+    bool whole = true;
+    for (int i = 0; i < GUARD; i++) whole = whole && (unsigned char)host[s->packed_bytes + (size_t)i] == GUARD_BYTE;
+    if (!whole) tw_fail(error, TW_FAILED, "%s: pack() wrote beyond its bytes", s->design->name);
+    s->step.packed = whole ? place(s, layer->device, host, s->packed_bytes, error) : NULL;
+    free(host);
+    return s->step.packed != NULL;
+}
+
+static tw_status set_up(const tw_layer *layer, const tw_design *design, setup *s, tw_error *error)
+{
+    tw_device *device = layer->device;
+    const char *reason = "";
+    *s = (setup){.design = tw_design_on(design, device)};
+    tw_problem_init(&s->problem, layer->op, layer->params, TW_F32);
+    if (!tw_design_fit(s->design, &s->problem, device, &reason))
+        return tw_fail(error, TW_UNAVAILABLE, "%s refuses: %s", design->name, reason);
+    tw_status status = device->backend->queue_create(device, &s->queue, error);
+    if (status != TW_OK) return status;
+    tw_error inner = {TW_FAILED, "out of memory"};
+    bool fine = true;
+    s->step.problem = &s->problem;
+    s->out_bytes = tw_layout_count(&layer->out_shape, s->problem.out.layout) * sizeof(float);
+    s->workspace_bytes = s->design->workspace ? s->design->workspace(&s->problem, device) : 0;
+    s->packed_bytes = s->design->packed_bytes ? s->design->packed_bytes(&s->problem, device) : 0;
+    if (s->packed_bytes) fine = set_up_packed(s, layer, &inner);
+    for (int i = 0; fine && i < layer->n_in; i++) {
+        /* A design that packs must not need the weights themselves. */
+        if (!layer->operands[i] || (s->packed_bytes && is_parameter(layer->op, i) && i == 1)) continue;
+        s->step.in[i] = place_operand(s, layer, i, &inner);
+        fine = s->step.in[i] != NULL;
+    }
+    if (fine) fine = (s->step.out = place(s, device, NULL, s->out_bytes, &inner)) != NULL;
+    if (fine && s->workspace_bytes)
+        fine = (s->step.workspace = place(s, device, NULL, s->workspace_bytes, &inner)) != NULL;
+    if (fine) return TW_OK;
+    tear_down(s, device);
+    if (error) *error = inner;
+    return inner.status;
+}
+
+static tw_status run_once(const tw_layer *layer, const setup *s, tw_error *error)
+{
+    const tw_design *const designs[] = {s->design};
+    return layer->device->backend->run_steps(s->queue, designs, &s->step, 1, NULL, error);
+}
+
+/* ---- checking ---- */
+
+static bool guard_whole(const tw_layer *layer, const setup *s, const void *memory, size_t bytes)
+{
+    unsigned char guard[GUARD];
+    tw_error ignored;
+    if (layer->device->backend->download(s->queue, guard, (const char *)memory + bytes, GUARD, &ignored) != TW_OK)
+        return false;
+    for (int i = 0; i < GUARD; i++)
+        if (guard[i] != GUARD_BYTE) return false;
+    return true;
+}
+
+static tw_status make_reference(tw_layer *layer, tw_error *error)
+{
+    const tw_design *design = tw_design_find(layer->op->name, "cpu", "reference");
+    if (!design) return tw_fail(error, TW_INVALID, "%s has no reference", layer->op->name);
+    tw_device *cpu;
+    tw_status status = tw_device_open("cpu", &(tw_device_desc){.threads = 1}, &cpu, error);
+    if (status != TW_OK) return status;
+    tw_problem problem;
+    const char *reason = "";
+    tw_problem_init(&problem, layer->op, layer->params, TW_F32);
+    size_t count = tw_layout_count(&layer->out_shape, TW_PLAIN);
+    float *out = tw_alloc(count * sizeof(float));
+    tw_queue *queue = NULL;
+    if (!out) status = tw_no_memory(error, count * sizeof(float), "the reference");
+    else if (!tw_design_accepts(design, &problem, TW_PLAIN, TW_PLAIN, cpu, &reason))
+        status = tw_fail(error, TW_INVALID, "%s: the reference refuses: %s", layer->op->name, reason);
+    else status = cpu->backend->queue_create(cpu, &queue, error);
+    if (status == TW_OK) {
+        tw_step step = {.problem = &problem, .out = out};
+        for (int i = 0; i < layer->n_in; i++) step.in[i] = layer->operands[i];
+        memset(out, POISON_BYTE, count * sizeof(float));
+        status = design->run(&step, queue);
+    }
+    if (queue) cpu->backend->queue_destroy(queue);
+    tw_device_release(cpu);
+    if (status != TW_OK) free(out);
+    else layer->reference = out;
+    return status;
+}
+
+static uint64_t hash_of(uint64_t hash, float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return (hash ^ bits) * 0x100000001b3u;
+}
+
+static void compare(const tw_layer *layer, const setup *s, const float *out, tw_layer_result *r)
+{
+    tw_view view = tw_shape_view(&layer->out_shape);
+    tw_layout layout = s->problem.out.layout;
+    size_t count = tw_layout_count(&layer->out_shape, TW_PLAIN);
+    double scale = 0, worst = 0, sum = 0;
+    r->hash = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < count; i++) {
+        double wanted = layer->reference[i], got = out[place_of(i, &view, layout)], error = fabs(got - wanted);
+        if (!(error <= worst)) worst = isnan(error) ? INFINITY : error;
+        if (fabs(wanted) > scale) scale = fabs(wanted);
+        sum += error;
+        r->hash = hash_of(r->hash, (float)got);
+    }
+    r->max_abs_err = worst;
+    r->mean_abs_err = sum / (double)count;
+    r->max_rel_err = worst == 0 ? 0 : worst / scale;
+    if (layout != TW_BLOCKED || view.c % TW_BLOCK == 0) return;
+    size_t blocks = ((size_t)view.c + TW_BLOCK - 1) / TW_BLOCK, pixels = (size_t)view.pixels;
+    for (size_t n = 0; n < (size_t)view.n; n++)
+        for (size_t p = 0; p < pixels; p++)
+            for (int c = view.c % TW_BLOCK; c < TW_BLOCK; c++)
+                if (out[((n * blocks + blocks - 1) * pixels + p) * TW_BLOCK + (size_t)c] != 0)
+                    r->fault = "left something other than zero in the channels that pad the last block";
+}
+
+tw_status tw_layer_check(tw_layer *layer, const tw_design *design, tw_layer_result *result, tw_error *error)
+{
+    setup s;
+    *result = (tw_layer_result){0};
+    tw_status status = layer->reference ? TW_OK : make_reference(layer, error);
+    if (status != TW_OK) return status;
+    status = set_up(layer, design, &s, error);
+    if (status == TW_UNAVAILABLE) {
+        tw_problem problem;
+        tw_problem_init(&problem, layer->op, layer->params, TW_F32);
+        tw_design_fit(tw_design_on(design, layer->device), &problem, layer->device, &result->reason);
+        return TW_OK;
+    }
+    if (status != TW_OK) return status;
+    result->supported = true;
+    result->workspace_bytes = s.workspace_bytes;
+    result->packed_bytes = s.packed_bytes;
+    result->in = s.problem.in[0].layout;
+    result->out = s.problem.out.layout;
+    result->tolerance = tw_design_tolerance(design, TW_F32);
+    float *out = tw_alloc(s.out_bytes);
+    status = out ? run_once(layer, &s, error) : tw_no_memory(error, s.out_bytes, "a result");
+    if (status == TW_OK) status = layer->device->backend->download(s.queue, out, s.step.out, s.out_bytes, error);
+    if (status == TW_OK) {
+        compare(layer, &s, out, result);
+        if (!guard_whole(layer, &s, s.step.out, s.out_bytes)) result->fault = "wrote beyond its output";
+        if (s.step.workspace && !guard_whole(layer, &s, s.step.workspace, s.workspace_bytes))
+            result->fault = "wrote beyond its workspace";
+        result->correct = result->max_rel_err <= result->tolerance && !result->fault;
+    }
+    free(out);
+    tear_down(&s, layer->device);
+    return status;
+}
+
+typedef struct timed {
+    const tw_layer *layer;
+    const setup *s;
+} timed;
+
+static tw_status iteration(void *context, tw_error *error)
+{
+    const timed *t = context;
+    return run_once(t->layer, t->s, error);
+}
+
+tw_status tw_layer_time(tw_layer *layer, const tw_design *design, const tw_timing_desc *how, tw_samples *samples,
+                        tw_error *error)
+{
+    setup s;
+    tw_status status = set_up(layer, design, &s, error);
+    if (status != TW_OK) return status;
+    status = tw_time(how, iteration, &(timed){layer, &s}, samples, error);
+    tear_down(&s, layer->device);
+    return status;
+}
