@@ -17,6 +17,8 @@ struct tw_layer {
     tw_shape shapes[TW_MAX_OPERANDS], out_shape;
     float *operands[TW_MAX_OPERANDS]; /* plain, in host memory; null where absent */
     float *reference;                 /* plain; null before the first check */
+    bool forced;
+    tw_layout in, out; /* where forced */
 };
 
 /* A design set up on a layer: memory on the device and one step. */
@@ -112,6 +114,21 @@ void tw_layer_destroy(tw_layer *layer)
     free(layer);
 }
 
+void tw_layer_force_layouts(tw_layer *layer, tw_layout in, tw_layout out)
+{
+    layer->forced = true;
+    layer->in = in;
+    layer->out = out;
+}
+
+/* `design` is the device's own. */
+static bool fits(const tw_layer *layer, const tw_design *design, tw_problem *problem, const char **reason)
+{
+    tw_problem_init(problem, layer->op, layer->params, TW_F32);
+    return layer->forced ? tw_design_accepts(design, problem, layer->in, layer->out, layer->device, reason)
+                         : tw_design_fit(design, problem, layer->device, reason);
+}
+
 /* ---- layouts, one element at a time ---- */
 
 static size_t place_of(size_t index, const tw_view *v, tw_layout layout)
@@ -198,8 +215,7 @@ static tw_status set_up(const tw_layer *layer, const tw_design *design, setup *s
     tw_device *device = layer->device;
     const char *reason = "";
     *s = (setup){.design = tw_design_on(design, device)};
-    tw_problem_init(&s->problem, layer->op, layer->params, TW_F32);
-    if (!tw_design_fit(s->design, &s->problem, device, &reason))
+    if (!fits(layer, s->design, &s->problem, &reason))
         return tw_fail(error, TW_UNAVAILABLE, "%s refuses: %s", design->name, reason);
     tw_status status = device->backend->queue_create(device, &s->queue, error);
     if (status != TW_OK) return status;
@@ -316,8 +332,7 @@ tw_status tw_layer_check(tw_layer *layer, const tw_design *design, tw_layer_resu
     status = set_up(layer, design, &s, error);
     if (status == TW_UNAVAILABLE) {
         tw_problem problem;
-        tw_problem_init(&problem, layer->op, layer->params, TW_F32);
-        tw_design_fit(tw_design_on(design, layer->device), &problem, layer->device, &result->reason);
+        fits(layer, tw_design_on(design, layer->device), &problem, &result->reason);
         return TW_OK;
     }
     if (status != TW_OK) return status;

@@ -14,6 +14,9 @@ tw_status tw_layer_create(tw_device *device, const tw_op *op, const void *params
                           tw_error *error);
 void tw_layer_destroy(tw_layer *layer);
 
+/* Only these layouts from now on, instead of the first that a design accepts. */
+void tw_layer_force_layouts(tw_layer *layer, tw_layout in, tw_layout out);
+
 typedef struct tw_layer_result {
     bool supported;
     const char *reason; /* why not */

@@ -1,0 +1,389 @@
+/* Every design in the registry against the reference: fixed telling shapes and random ones (odd, prime, degenerate),
+ * in every pair of layouts that it accepts, for every instruction set of this processor, on one thread and several.
+ * Outputs, workspace and packed weights start as NaN, with guards behind each; two runs must agree to the bit, and so
+ * must thread counts unless the design's record says otherwise. A case is one problem by one design on one
+ * instruction set. */
+#include "bench/layer.h"
+#include "core/status.h"
+#include "ops/activation/activation.h"
+#include "ops/add/add.h"
+#include "ops/batchnorm/batchnorm.h"
+#include "ops/concat/concat.h"
+#include "ops/conv2d/conv2d.h"
+#include "ops/linear/linear.h"
+#include "ops/lrn/lrn.h"
+#include "ops/pool/pool.h"
+#include "ops/reorder/reorder.h"
+#include "ops/softmax/softmax.h"
+#include "test.h"
+
+#include <math.h>
+
+typedef union params {
+    tw_conv2d conv2d;
+    tw_linear linear;
+    tw_pool pool;
+    tw_clip clip;
+    tw_add add;
+    tw_concat concat;
+    tw_softmax softmax;
+    tw_batchnorm batchnorm;
+    tw_lrn lrn;
+    tw_reorder reorder;
+} params;
+
+static unsigned long long state = 1;
+
+/* In [low, high]. */
+static int pick(int low, int high)
+{
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return low + (int)((state >> 33) % (unsigned)(high - low + 1));
+}
+
+static int one_of(const int *values, int count)
+{
+    return values[pick(0, count - 1)];
+}
+
+static int channels(void)
+{
+    static const int values[] = {1, 2, 3, 5, 7, 8, 13, 16, 17, 24, 31, 32, 40, 48, 64};
+    return one_of(values, sizeof values / sizeof *values);
+}
+
+static int side(void)
+{
+    static const int values[] = {1, 2, 3, 5, 7, 8, 11, 13, 14, 15, 17, 19, 28};
+    return one_of(values, sizeof values / sizeof *values);
+}
+
+static tw_shape image(int rank, int n, int c, int h, int w)
+{
+    return rank == 2 ? (tw_shape){2, {n, c}} : (tw_shape){4, {n, c, h, w}};
+}
+
+static tw_shape random_image(int rank)
+{
+    return image(rank, pick(1, 3), channels(), side(), side());
+}
+
+static const tw_shape absent = {.rank = -1};
+
+/* ---- one random problem of each operator; false where its own rules refuse it ---- */
+
+static bool make_conv2d(params *p)
+{
+    static const int kernels[] = {1, 1, 2, 3, 3, 3, 4, 5, 7};
+    tw_conv2d *c = &p->conv2d;
+    int kind = pick(0, 5), ic = channels(), oc = channels(), g = 1;
+    if (kind == 0) g = oc = ic; /* depthwise */
+    if (kind == 1) {            /* groups */
+        g = pick(2, 4);
+        ic = g * pick(1, 20);
+        oc = g * pick(1, 20);
+    }
+    if (kind == 2) { /* groups of whole blocks */
+        g = 2;
+        ic = 2 * 16 * pick(1, 2);
+        oc = 2 * 16 * pick(1, 3);
+    }
+    *c = (tw_conv2d){.groups = g, .oc = oc, .kh = one_of(kernels, 9), .kw = one_of(kernels, 9),
+                     .sh = pick(1, 3), .sw = pick(1, 3), .dilh = 1, .dilw = 1,
+                     .pt = pick(0, 3), .pl = pick(0, 3), .pb = pick(0, 3), .pr = pick(0, 3),
+                     .activation = pick(0, 2), .has_bias = pick(0, 1)};
+    if (pick(0, 2) == 0) c->kw = c->kh = 3;
+    if (pick(0, 1) == 0) c->sh = c->sw = 1;
+    if (pick(0, 4) == 0) c->dilh = pick(1, 3);
+    if (pick(0, 4) == 0) c->dilw = pick(1, 3);
+    tw_shape in[4] = {image(4, pick(1, 3), ic, side(), side()), {4, {oc, ic / g, c->kh, c->kw}}, {1, {oc}}, absent};
+    if (!c->has_bias) in[2] = absent;
+    tw_shape out;
+    extern const tw_op tw_op_conv2d;
+    if (tw_op_conv2d.infer(c, in, 4, &out, NULL) != TW_OK) return false;
+    c->has_residual = pick(0, 3) == 0;
+    return true;
+}
+
+static bool make_linear(params *p)
+{
+    static const int features[] = {1, 2, 3, 7, 15, 16, 17, 31, 64, 84, 120, 255, 400};
+    tw_linear *l = &p->linear;
+    *l = (tw_linear){.oc = one_of(features, 13), .activation = pick(0, 2), .has_bias = pick(0, 1)};
+    int ic = one_of(features, 13);
+    tw_shape in[3] = {{2, {pick(1, 3) == 1 ? pick(5, 33) : pick(1, 4), ic}}, {2, {l->oc, ic}}, {1, {l->oc}}}, out;
+    if (!l->has_bias) in[2] = absent;
+    extern const tw_op tw_op_linear;
+    return tw_op_linear.infer(l, in, 3, &out, NULL) == TW_OK;
+}
+
+static bool make_pool(params *p)
+{
+    tw_pool *q = &p->pool;
+    *q = (tw_pool){.kind = pick(0, 2), .kh = pick(1, 4), .kw = pick(1, 4), .sh = pick(1, 3), .sw = pick(1, 3),
+                   .dilh = 1, .dilw = 1, .ceil_mode = pick(0, 1), .count_include_pad = pick(0, 1)};
+    if (pick(0, 1)) q->kw = q->kh, q->sw = q->sh;
+    q->pt = q->pb = pick(0, q->kh / 2);
+    q->pl = q->pr = pick(0, q->kw / 2);
+    if (pick(0, 3) == 0) q->pb = pick(0, q->kh / 2), q->pr = pick(0, q->kw / 2);
+    if (q->kind == TW_POOL_MAX && pick(0, 3) == 0) q->dilh = q->dilw = 2;
+    if (q->kind == TW_POOL_ADAPTIVE_AVERAGE) {
+        *q = (tw_pool){.kind = TW_POOL_ADAPTIVE_AVERAGE, .kh = 1, .kw = 1, .sh = 1, .sw = 1, .dilh = 1, .dilw = 1};
+        q->oh = pick(0, 1) ? 1 : pick(1, 9);
+        q->ow = q->oh == 1 ? 1 : pick(1, 9);
+    } else if (q->kind != TW_POOL_AVERAGE) q->count_include_pad = 0;
+    tw_shape in = random_image(4), out;
+    extern const tw_op tw_op_pool;
+    return tw_op_pool.infer(q, &in, 1, &out, NULL) == TW_OK;
+}
+
+static bool make_relu(params *p)
+{
+    p->clip = (tw_clip){.low = 0, .high = INFINITY};
+    tw_shape in = random_image(pick(1, 2) * 2), out;
+    extern const tw_op tw_op_relu;
+    return tw_op_relu.infer(p, &in, 1, &out, NULL) == TW_OK;
+}
+
+static bool make_clip(params *p)
+{
+    static const float lows[] = {0, -0.5f, 0.25f, -INFINITY};
+    p->clip = (tw_clip){.low = lows[pick(0, 3)], .high = pick(0, 1) ? 6 : 0.5f};
+    tw_shape in = random_image(pick(1, 2) * 2), out;
+    extern const tw_op tw_op_clip;
+    return tw_op_clip.infer(p, &in, 1, &out, NULL) == TW_OK;
+}
+
+static bool make_add(params *p)
+{
+    p->add = (tw_add){.activation = pick(0, 2)};
+    tw_shape in[2] = {random_image(pick(1, 2) * 2)}, out;
+    in[1] = in[0];
+    extern const tw_op tw_op_add;
+    return tw_op_add.infer(p, in, 2, &out, NULL) == TW_OK;
+}
+
+static bool make_concat(params *p)
+{
+    tw_shape in[TW_CONCAT_MAX], out;
+    int count = pick(1, 5), whole = pick(0, 1);
+    in[0] = random_image(pick(1, 2) * 2);
+    for (int i = 0; i < count; i++) {
+        in[i] = in[0];
+        in[i].dims[1] = whole && i < count - 1 ? 16 * pick(1, 3) : channels();
+    }
+    p->concat = (tw_concat){.count = count};
+    extern const tw_op tw_op_concat;
+    return tw_op_concat.infer(p, in, count, &out, NULL) == TW_OK;
+}
+
+static bool make_softmax(params *p)
+{
+    p->softmax = (tw_softmax){0};
+    tw_shape in = random_image(pick(1, 2) * 2), out;
+    extern const tw_op tw_op_softmax;
+    return tw_op_softmax.infer(p, &in, 1, &out, NULL) == TW_OK;
+}
+
+static bool make_batchnorm(params *p)
+{
+    p->batchnorm = (tw_batchnorm){.epsilon = pick(0, 1) ? 1e-5f : 1e-3f};
+    tw_shape in[5] = {random_image(pick(1, 2) * 2)}, out;
+    for (int i = 1; i < 5; i++) in[i] = (tw_shape){1, {in[0].dims[1]}};
+    extern const tw_op tw_op_batchnorm;
+    return tw_op_batchnorm.infer(p, in, 5, &out, NULL) == TW_OK;
+}
+
+static bool make_lrn(params *p)
+{
+    p->lrn = (tw_lrn){.size = pick(1, 7), .alpha = pick(0, 1) ? 1e-4f : 1.0f, .beta = pick(0, 1) ? 0.75f : 0.5f,
+                      .k = (float)pick(1, 2)};
+    tw_shape in = random_image(4), out;
+    extern const tw_op tw_op_lrn;
+    return tw_op_lrn.infer(p, &in, 1, &out, NULL) == TW_OK;
+}
+
+static bool make_reorder(params *p)
+{
+    p->reorder = (tw_reorder){0};
+    tw_shape in = random_image(pick(1, 2) * 2), out;
+    extern const tw_op tw_op_reorder;
+    return tw_op_reorder.infer(p, &in, 1, &out, NULL) == TW_OK;
+}
+
+/* `telling`: problems that random ones would rarely meet, by descriptor. */
+static const struct subject {
+    const char *op;
+    bool (*make)(params *p);
+    int problems;
+    const char *telling[12];
+} subjects[] = {
+    {"conv2d", make_conv2d, 120,
+     {"mb1ic3ih32oc16kh3ph1", "mb1ic64ih28oc64kh3ph1", "mb1ic3ih35oc20kh7sh2ph3", "mb2ic1ih1oc1kh1", "mb1ic48ih7oc96kh1",
+      "mb1g33ic33ih15oc33kh3sh2ph1", "mb1ic16ih2oc16kh5ph2", "mb1ic128ih9oc70kh3ph1", "mb1ic3ih67oc64kh11sh4ph2",
+      "mb1g32ic32ih19oc32kh5ph2"}},
+    {"linear", make_linear, 60, {"mb1ic400oc120", "mb1ic1oc1", "mb128ic97oc101", "mb1ic2048oc1000", "mb7ic1000oc3"}},
+    {"pool", make_pool, 100, {"mb1ic64ih57kh3sh2", "mb1ic5ih1kh1"}},
+    {"relu", make_relu, 30, {0}},
+    {"clip", make_clip, 40, {0}},
+    {"add", make_add, 30, {0}},
+    {"concat", make_concat, 40, {0}},
+    {"softmax", make_softmax, 40, {0}},
+    {"batchnorm", make_batchnorm, 40, {0}},
+    {"lrn", make_lrn, 40, {0}},
+    {"reorder", make_reorder, 60, {0}},
+};
+
+/* ---- the check of one problem by one design ---- */
+
+typedef struct subject_device {
+    const char *isa;
+    tw_device *by_threads[3]; /* 1, 2 and 3 threads */
+} subject_device;
+
+static bool report(const char *where, const tw_layer_result *r)
+{
+    if (r->correct) return true;
+    test_fail(__FILE__, __LINE__, "%s: error %.3g of the scale, tolerance %.3g%s%s", where, r->max_rel_err, r->tolerance,
+              r->fault ? "; " : "", r->fault ? r->fault : "");
+    return false;
+}
+
+/* In one pair of layouts, on all thread counts. True where it ran. */
+static bool check_layouts(const subject_device *device, const tw_op *op, const void *p, const tw_design *design,
+                          const tw_layout *pair)
+{
+    uint64_t hash = 0;
+    char where[256], problem[160];
+    op->print(p, problem, sizeof problem);
+    for (int t = 0; t < 3; t++) {
+        tw_layer *layer;
+        tw_layer_result r;
+        tw_error error;
+        snprintf(where, sizeof where, "%s:%s %s to %s, %d threads", op->name, problem, tw_layout_name(pair[0]),
+                 tw_layout_name(pair[1]), t + 1);
+        if (tw_layer_create(device->by_threads[t], op, p, 7, &layer, &error) != TW_OK) {
+            test_fail(__FILE__, __LINE__, "%s: %s", where, error.message);
+            return true;
+        }
+        tw_layer_force_layouts(layer, pair[0], pair[1]);
+        tw_status status = tw_layer_check(layer, design, &r, &error);
+        bool supported = status == TW_OK && r.supported;
+        if (status != TW_OK) test_fail(__FILE__, __LINE__, "%s: %s", where, error.message);
+        else if (supported && report(where, &r)) {
+            if (t == 0) hash = r.hash;
+            else if (hash != r.hash && !design->varies_with_threads)
+                test_fail(__FILE__, __LINE__, "%s: another result than on one thread", where);
+            if (tw_layer_check(layer, design, &r, &error) == TW_OK && r.hash != hash && !design->varies_with_threads)
+                test_fail(__FILE__, __LINE__, "%s: another result the second time", where);
+        }
+        if (status == TW_OK && !supported && (!r.reason || !*r.reason))
+            test_fail(__FILE__, __LINE__, "%s: refused without a reason", where);
+        tw_layer_destroy(layer);
+        if (!supported) return false;
+    }
+    return true;
+}
+
+static int check_design(const subject_device *device, const tw_op *op, const void *p, const tw_design *design)
+{
+    int ran = 0;
+    for (int in = 0; in < TW_LAYOUTS; in++)
+        for (int out = 0; out < TW_LAYOUTS; out++)
+            ran += check_layouts(device, op, p, design, (tw_layout[]){(tw_layout)in, (tw_layout)out});
+    return ran;
+}
+
+/* All problems of one operator by one design: one case. */
+static void check_subject(const subject_device *device, const struct subject *subject, const tw_design *design)
+{
+    const tw_op *op = tw_op_find(subject->op);
+    char name[128];
+    int ran = 0;
+    params p;
+    snprintf(name, sizeof name, "%s %s %s", subject->op, design->name, device->isa);
+    test_begin(name);
+    state = 20261122;
+    for (int i = 0; subject->telling[i]; i++) {
+        tw_error error;
+        if (op->parse(subject->telling[i], &p, &error) != TW_OK)
+            test_fail(__FILE__, __LINE__, "%s: %s", subject->telling[i], error.message);
+        else ran += check_design(device, op, &p, design);
+    }
+    for (int made = 0, tries = 0; made < subject->problems && tries < 100 * subject->problems; tries++) {
+        memset(&p, 0, sizeof p);
+        if (!subject->make(&p)) continue;
+        made++;
+        ran += check_design(device, op, &p, design);
+    }
+    if (ran == 0 && design->yardstick) test_skip("not on this machine");
+    else if (ran == 0) test_fail(__FILE__, __LINE__, "accepts none of the problems");
+    test_end();
+}
+
+/* Descriptors: what print() writes, parse() reads. */
+static void check_descriptors(const struct subject *subject)
+{
+    const tw_op *op = tw_op_find(subject->op);
+    char name[64];
+    snprintf(name, sizeof name, "%s descriptors", subject->op);
+    test_begin(name);
+    state = 42;
+    for (int i = 0; i < 300; i++) {
+        params p, q;
+        char text[160], again[160];
+        tw_error error;
+        memset(&p, 0, sizeof p);
+        memset(&q, 0, sizeof q);
+        if (!subject->make(&p)) continue;
+        op->print(&p, text, sizeof text);
+        if (op->parse(text, &q, &error) != TW_OK) {
+            test_fail(__FILE__, __LINE__, "%s: %s", text, error.message);
+            continue;
+        }
+        op->print(&q, again, sizeof again);
+        if (memcmp(&p, &q, op->params_size) != 0) test_fail(__FILE__, __LINE__, "%s came back as %s", text, again);
+    }
+    test_end();
+}
+
+static bool open_devices(const char *isa, subject_device *device)
+{
+    setenv("TILEWISE_ISA", isa, 1);
+    device->isa = isa;
+    for (int t = 0; t < 3; t++) {
+        tw_error error;
+        if (tw_device_open("cpu", &(tw_device_desc){.threads = t + 1}, &device->by_threads[t], &error) != TW_OK) {
+            while (t-- > 0) tw_device_release(device->by_threads[t]);
+            test_begin(isa);
+            test_skip("%s", error.message);
+            test_end();
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ops_test [operator [design]] */
+int main(int argc, char **argv)
+{
+    static const char *const isas[] = {"portable", "neon", "avx2", "avx512"};
+    enum { MOST = 32 };
+    size_t subject_count = sizeof subjects / sizeof *subjects;
+    for (size_t i = 0; i < subject_count; i++)
+        if (argc < 2 || strcmp(argv[1], subjects[i].op) == 0) check_descriptors(&subjects[i]);
+    for (size_t isa = 0; isa < sizeof isas / sizeof *isas; isa++) {
+        subject_device device;
+        if (!open_devices(isas[isa], &device)) continue;
+        for (size_t i = 0; i < subject_count; i++) {
+            if (argc > 1 && strcmp(argv[1], subjects[i].op) != 0) continue;
+            const tw_design *designs[MOST];
+            size_t count = tw_designs(subjects[i].op, "cpu", designs, MOST);
+            for (size_t d = 0; d < count; d++)
+                if (argc < 3 || strcmp(argv[2], designs[d]->name) == 0)
+                    check_subject(&device, &subjects[i], designs[d]);
+        }
+        for (int t = 0; t < 3; t++) tw_device_release(device.by_threads[t]);
+    }
+    return test_finish();
+}
