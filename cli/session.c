@@ -23,7 +23,7 @@ static void tell_fallbacks(const tw_plan *plan)
     for (size_t i = 0; i < info.steps; i++) {
         tw_step_info step;
         tw_plan_step(plan, i, &step);
-        if (step.note) cli_note("%s: falls back to %s: %s", step.name, step.design, step.note);
+        if (step.note) cli_note("%s; %s runs it instead", step.note, step.design);
     }
 }
 

@@ -55,28 +55,22 @@ void tw_profile_free(tw_profile *profile)
     tw_samples_free(&profile->in_steps);
 }
 
-tw_status tw_profile_row(const tw_network *network, const tw_profile *profile, size_t index, tw_step_info *step,
-                         tw_bench_row *row)
+tw_status tw_profile_step(const tw_profile *profile, size_t index, tw_samples *samples, tw_error *error)
 {
-    size_t runs = profile->runs.count;
-    tw_samples samples = {0};
-    for (size_t i = 0; i < runs; i++) {
-        tw_status status = tw_samples_add(&samples, profile->in_steps.seconds[i * profile->steps + index], NULL);
-        if (status != TW_OK) {
-            tw_samples_free(&samples);
-            return status;
-        }
-    }
-    tw_device_info device;
-    tw_device_describe(network->device, &device);
-    tw_plan_step(network->plan, index, step);
+    *samples = (tw_samples){0};
+    tw_status status = TW_OK;
+    for (size_t i = 0; i < profile->runs.count && status == TW_OK; i++)
+        status = tw_samples_add(samples, profile->in_steps.seconds[i * profile->steps + index], error);
+    if (status != TW_OK) tw_samples_free(samples);
+    return status;
+}
+
+void tw_bench_row_step(tw_bench_row *row, const tw_step_info *step)
+{
     row->layer = step->name;
     row->op = step->op;
     row->problem = step->problem;
     row->design = step->design;
     row->flops = step->flops;
     row->bytes = step->bytes;
-    tw_bench_row_times(row, &samples, &device);
-    tw_samples_free(&samples);
-    return TW_OK;
 }

@@ -405,6 +405,12 @@ void tw_results_add(tw_results *results, cJSON *row)
     if (!row || !cJSON_AddItemToArray(results->rows, row)) results->no_memory = true;
 }
 
+void tw_results_add_all(tw_results *results, cJSON *rows)
+{
+    while (rows->child) tw_results_add(results, cJSON_DetachItemViaPointer(rows, rows->child));
+    cJSON_Delete(rows);
+}
+
 static void print_json(tw_results *results)
 {
     cJSON_AddItemToObject(results->root, "rows", results->rows);

@@ -80,6 +80,8 @@ void tw_results_device(tw_results *results, const tw_device_info *device);
 void tw_results_field(tw_results *results, const char *name, cJSON *value);
 /* Takes ownership of the row. JSON lines are written at once, so that a long sweep can be followed. */
 void tw_results_add(tw_results *results, cJSON *row);
+/* Each element of an array. Takes ownership. */
+void tw_results_add_all(tw_results *results, cJSON *rows);
 /* Writes what is to be written. Failure to write is TW_FAILED. */
 tw_status tw_results_finish(tw_results *results, tw_error *error);
 

@@ -1,0 +1,38 @@
+#include "layers.h"
+
+static tw_status add_row(const tw_network *network, const tw_profile *profile, size_t index, tw_bench_row row,
+                         cJSON *rows)
+{
+    tw_step_info step;
+    tw_device_info device;
+    tw_samples samples;
+    tw_status status = tw_profile_step(profile, index, &samples, NULL);
+    if (status != TW_OK) return status;
+    tw_plan_step(network->plan, index, &step);
+    tw_device_describe(network->device, &device);
+    tw_bench_row_step(&row, &step);
+    tw_bench_row_times(&row, &samples, &device);
+    tw_samples_free(&samples);
+    cJSON *json = tw_bench_row_json(&row);
+    tw_row_number(json, "share_pct", 1e-1 * row.median_ms / tw_samples_percentile(&profile->runs, 50));
+    tw_row_number(json, "predicted_ms", 1e3 * step.predicted);
+    cJSON_AddItemToArray(rows, json);
+    return TW_OK;
+}
+
+tw_status cli_layer_rows(const tw_network *network, const tw_profile *profile, const tw_row_key *key, cJSON **rows,
+                         tw_error *error)
+{
+    tw_bench_row row;
+    tw_bench_row_init(&row);
+    row.key = *key;
+    *rows = cJSON_CreateArray();
+    tw_status status = TW_OK;
+    for (size_t i = 0; i < profile->steps && status == TW_OK; i++)
+        status = add_row(network, profile, i, row, *rows);
+    if (status == TW_OK) return TW_OK;
+    cJSON_Delete(*rows);
+    *rows = NULL;
+    *error = (tw_error){status, "out of memory: rows of a profile"};
+    return status;
+}
