@@ -50,7 +50,8 @@ static tw_value basic(tw_net *net, tw_value x, const block *b)
     tw_value y = conv_bn(net, x, 1, (tw_conv2d_desc){.out_channels = b->width, .kernel = {3}, .stride = {b->stride}});
     y = tw_graph_relu(g, y, tw_net_name(net, "relu"));
     y = conv_bn(net, y, 2, (tw_conv2d_desc){.out_channels = b->out, .kernel = {3}});
-    y = tw_graph_add(g, y, shortcut(net, x, b), tw_net_name(net, "add"));
+    tw_value around = shortcut(net, x, b);
+    y = tw_graph_add(g, y, around, tw_net_name(net, "add"));
     return tw_graph_relu(g, y, tw_net_name(net, "relu_2"));
 }
 
@@ -62,7 +63,8 @@ static tw_value bottleneck(tw_net *net, tw_value x, const block *b)
     y = conv_bn(net, y, 2, (tw_conv2d_desc){.out_channels = b->width, .kernel = {3}, .stride = {b->stride}});
     y = tw_graph_relu(g, y, tw_net_name(net, "relu_2"));
     y = conv_bn(net, y, 3, (tw_conv2d_desc){.out_channels = b->out, .kernel = {1}});
-    y = tw_graph_add(g, y, shortcut(net, x, b), tw_net_name(net, "add"));
+    tw_value around = shortcut(net, x, b);
+    y = tw_graph_add(g, y, around, tw_net_name(net, "add"));
     return tw_graph_relu(g, y, tw_net_name(net, "relu_3"));
 }
 
