@@ -37,6 +37,7 @@ tw_status tw_contest_open(const tw_contest_desc *desc, tw_contest *contest, tw_e
 void tw_contest_close(tw_contest *contest)
 {
     tw_layer_destroy(contest->layer);
+    tw_samples_free(&contest->samples);
     free(contest->params);
     contest->layer = NULL;
     contest->params = NULL;
@@ -105,19 +106,17 @@ tw_status tw_contest_enter(tw_contest *contest, const tw_design *design, const t
     row->design = design->name;
     row->flops = contest->flops;
     row->bytes = contest->bytes;
+    contest->samples.count = 0;
     tw_layer_result result;
     tw_status status = tw_layer_check(contest->layer, design, &result, error);
     if (status != TW_OK) return status;
     dispose(contest, &result, row);
     if (!timing || !result.correct) return TW_OK;
-    tw_samples samples = {0};
     tw_device_info device;
     tw_device_describe(contest->device, &device);
-    status = tw_layer_time(contest->layer, design, timing, &samples, error);
-    if (status == TW_OK) {
-        tw_bench_row_times(row, &samples, &device);
-        remember(contest, design, row->median_ms);
-    }
-    tw_samples_free(&samples);
-    return status;
+    status = tw_layer_time(contest->layer, design, timing, &contest->samples, error);
+    if (status != TW_OK) return status;
+    tw_bench_row_times(row, &contest->samples, &device);
+    remember(contest, design, row->median_ms);
+    return TW_OK;
 }
