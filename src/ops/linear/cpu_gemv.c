@@ -52,14 +52,24 @@ TW_INLINE vec load_last(const float *p, int n)
     return (vec)((mask)load(p - LANES) & m);
 }
 
-/* Lanes in a fixed order: the two halves added, then their halves. */
+/* The lanes in a fixed order: the halves added, then the halves of that. */
+typedef float vec4 __attribute__((vector_size(16)));
 TW_INLINE float sum_lanes(vec v)
 {
-    float s[LANES];
-    memcpy(s, &v, sizeof s);
-    for (int half = LANES / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++) s[i] += s[i + half];
-    return s[0];
+#if defined(__AVX512F__)
+    typedef float vec8 __attribute__((vector_size(32)));
+    vec8 eight = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+                 __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+#elif defined(__AVX2__)
+    vec eight = v;
+#endif
+#if defined(__AVX2__)
+    vec4 four = __builtin_shufflevector(eight, eight, 0, 1, 2, 3) + __builtin_shufflevector(eight, eight, 4, 5, 6, 7);
+#else
+    vec4 four = v;
+#endif
+    four += __builtin_shufflevector(four, four, 2, 3, 0, 1);
+    return four[0] + four[1];
 }
 
 /* A tile: rows x batch dot products over ic. x[i] and w[i] are their first elements. */
@@ -170,13 +180,16 @@ static bool supports(const tw_problem *problem, const tw_device *device, const c
     return problem->out.dtype == TW_F32 && problem->in[0].layout == TW_PLAIN && problem->out.layout == TW_PLAIN;
 }
 
-/* One vector load of w for each multiply-add of one image; of BATCH images, one for four. */
+/* Efficiencies as measured with the weights in the L2 cache. Larger weights come from memory, which is read at full
+ * speed as long as the rows that are read side by side are no more than the first cache has ways. */
 static double cost(const tw_problem *problem, const tw_device *device)
 {
     const tw_linear *p = problem->params;
-    int threads = (double)p->oc * p->ic * (int)sizeof(float) > GRAIN_BYTES ? tw_cpu_threads(device) : 1;
-    double efficiency = p->n == 1 ? 0.3 : 0.4;
-    return tw_cpu_seconds(device, problem->op->flops(p), efficiency, tw_problem_bytes(problem), threads);
+    double weights = (double)p->oc * p->ic * (double)sizeof(float);
+    int threads = weights * ((p->n + BATCH - 1) / BATCH) > GRAIN_BYTES ? tw_cpu_threads(device) : 1;
+    double bytes = weights > (double)tw_cpu_of(device)->l2_bytes ? tw_problem_bytes(problem) : 0;
+    if (p->n > 2) bytes *= 1.5;
+    return tw_cpu_seconds(device, problem->op->flops(p), p->n == 1 ? 0.42 : 0.7, bytes, threads);
 }
 
 const tw_design TW_CPU_DESIGN(linear, gemv) = {

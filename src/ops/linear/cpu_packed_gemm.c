@@ -15,7 +15,12 @@
 
 #include <limits.h>
 
-enum { DEPTH = 32 /* blocks of 16 inputs in a slice */, PACK_GRAIN = 64 /* blocks of one image */ };
+enum {
+    DEPTH = 32,           /* blocks of 16 inputs in a slice */
+    PACK_GRAIN = 1024,    /* blocks of 16 inputs, packed in about a microsecond */
+    GRAIN_FLOPS = 100000, /* less is done before a second thread has woken */
+    TASKS_PER_THREAD = 4
+};
 
 static int ceil_div(int a, int b)
 {
@@ -145,7 +150,6 @@ static void multiply_groups(const void *context, size_t begin, size_t end, int t
 
 static tw_status run(const tw_step *step, tw_queue *queue)
 {
-    enum { TASKS_PER_THREAD = 4 };
     const tw_linear *p = step->problem->params;
     tw_parallel(queue, pack_x, step, (size_t)p->n * (size_t)ceil_div(p->ic, TW_BLOCK), PACK_GRAIN);
 
@@ -154,7 +158,9 @@ static tw_status run(const tw_step *step, tw_queue *queue)
     job.pixels = ceil_div(p->n, job.tiles);
     int wanted = ceil_div(TASKS_PER_THREAD * tw_cpu_threads(&tw_queue_cpu(queue)->device), group_count(p));
     job.parts = wanted < job.tiles ? wanted : job.tiles;
-    tw_parallel(queue, multiply_groups, &job, (size_t)group_count(p) * (size_t)job.parts, 1);
+    size_t items = (size_t)group_count(p) * (size_t)job.parts;
+    double flops = step->problem->op->flops(p) / (double)items;
+    tw_parallel(queue, multiply_groups, &job, items, (size_t)(GRAIN_FLOPS / flops));
     return TW_OK;
 }
 
@@ -169,14 +175,17 @@ static bool supports(const tw_problem *problem, const tw_device *device, const c
     return (int64_t)p->n * ceil_div(p->ic, TW_BLOCK) * TW_BLOCK <= INT_MAX;
 }
 
-/* Few images leave the kernel short of independent sums, and packing x and waking the threads twice has its price. */
+/* Efficiencies as measured with the weights in the L2 cache: one image is bound by reading them. Larger weights come
+ * from memory, and gemv then does as well without a second copy; the cost of packing x decides. */
 static double cost(const tw_problem *problem, const tw_device *device)
 {
     const tw_linear *p = problem->params;
-    double efficiency = p->n >= 12 ? 0.8 : 0.8 * p->n / 12;
+    double weights = (double)p->oc * p->ic * (double)sizeof(float), flops = problem->op->flops(p);
+    int threads = flops > GRAIN_FLOPS ? tw_cpu_threads(device) : 1;
+    double bytes = weights > (double)tw_cpu_of(device)->l2_bytes ? tw_problem_bytes(problem) : 0;
     double packing = 2.0 * p->n * p->ic * (double)sizeof(float);
-    return tw_cpu_seconds(device, problem->op->flops(p), efficiency, tw_problem_bytes(problem), tw_cpu_threads(device)) +
-           tw_cpu_seconds(device, 0, 1, packing, tw_cpu_threads(device));
+    return tw_cpu_seconds(device, flops, p->n == 1 ? 0.42 : 0.9, bytes, threads) +
+           tw_cpu_seconds(device, 0, 1, packing / 4, 1);
 }
 
 const tw_design TW_CPU_DESIGN(linear, packed_gemm) = {
