@@ -87,6 +87,7 @@ static void dispose(tw_contest *contest, const tw_layer_result *result, tw_bench
         row->reason = result->reason;
         return;
     }
+    contest->mean_abs_err = result->mean_abs_err;
     row->max_abs_err = result->max_abs_err;
     row->max_rel_err = result->max_rel_err;
     row->status = result->correct ? "ok" : "incorrect";
@@ -107,6 +108,7 @@ tw_status tw_contest_enter(tw_contest *contest, const tw_design *design, const t
     row->flops = contest->flops;
     row->bytes = contest->bytes;
     contest->samples.count = 0;
+    contest->mean_abs_err = NAN;
     tw_layer_result result;
     tw_status status = tw_layer_check(contest->layer, design, &result, error);
     if (status != TW_OK) return status;

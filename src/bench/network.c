@@ -94,6 +94,16 @@ void tw_bench_row_times(tw_bench_row *row, const tw_samples *samples, const tw_d
     row->roofline_pct = tw_roofline_percent(device, row->flops, row->bytes, stats.median);
 }
 
+void tw_bench_row_step(tw_bench_row *row, const tw_step_info *step)
+{
+    row->layer = step->name;
+    row->op = step->op;
+    row->problem = step->problem;
+    row->design = step->design;
+    row->flops = step->flops;
+    row->bytes = step->bytes;
+}
+
 void tw_network_work(const tw_network *network, double *flops, double *bytes)
 {
     tw_plan_info info;

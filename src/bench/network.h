@@ -31,6 +31,8 @@ tw_status tw_network_time(tw_network *network, const tw_timing_desc *timing, tw_
 /* Puts what samples say into a row: the statistics, and rates against the device's peaks where they were measured.
  * The row's flops and bytes are set before. */
 void tw_bench_row_times(tw_bench_row *row, const tw_samples *samples, const tw_device_info *device);
+/* Puts what a step is into a row, which then refers to the step's texts. */
+void tw_bench_row_step(tw_bench_row *row, const tw_step_info *step);
 /* Sums of all steps. */
 void tw_network_work(const tw_network *network, double *flops, double *bytes);
 

@@ -64,13 +64,3 @@ tw_status tw_profile_step(const tw_profile *profile, size_t index, tw_samples *s
     if (status != TW_OK) tw_samples_free(samples);
     return status;
 }
-
-void tw_bench_row_step(tw_bench_row *row, const tw_step_info *step)
-{
-    row->layer = step->name;
-    row->op = step->op;
-    row->problem = step->problem;
-    row->design = step->design;
-    row->flops = step->flops;
-    row->bytes = step->bytes;
-}

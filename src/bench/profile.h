@@ -16,8 +16,6 @@ void tw_profile_free(tw_profile *profile);
 
 /* One step's seconds in every run; the caller frees them. */
 tw_status tw_profile_step(const tw_profile *profile, size_t index, tw_samples *samples, tw_error *error);
-/* Puts what a step is into a row, which then refers to the step's texts. */
-void tw_bench_row_step(tw_bench_row *row, const tw_step_info *step);
 
 /* Chrome's trace event format, which Perfetto (ui.perfetto.dev) and chrome://tracing open. A process is a device, its
  * first track has a slice for each run, the second one for each step with its design, problem and work. */
