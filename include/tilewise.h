@@ -110,21 +110,23 @@ typedef struct tw_image {
     uint8_t *rgb; /* [height][width][3] */
 } tw_image;
 
-/* JPEG (grey, YCbCr, CMYK and YCCK; EXIF orientation applied) or PNG (any colour type and depth; 16 bits are reduced
- * by truncation and transparency is dropped, as Pillow's convert("RGB") does), told apart by content. Refuses images
- * of more than max_pixels (0: 178,956,970, as Pillow). */
+/* JPEG (grey, RGB, YCbCr, CMYK and YCCK) or PNG (any colour type and depth), told apart by content, with EXIF's
+ * orientation applied. Transparency is dropped and 16 bits lose their low byte, as in Pillow's convert("RGB"); 16-bit
+ * grey does so too, where Pillow clips it at 255. Refuses truncated and damaged files, sides of more than 1,000,000 and
+ * images of more than max_pixels (0: 178,956,970, as Pillow). */
 tw_status tw_image_read(const char *path, size_t max_pixels, tw_image *image, tw_error *error);
 void tw_image_free(tw_image *image);
 
 typedef enum tw_interpolation { TW_BILINEAR, TW_BICUBIC } tw_interpolation;
-typedef enum tw_rounding { TW_ROUND_HALF_EVEN, TW_ROUND_DOWN } tw_rounding;
 
 /* From photograph to network input, as torchvision and Pillow define it: the shorter side is resized to `resize`
  * (antialiased, 8 bits a channel between the two passes), the longer truncated to int(resize * long / short); the
- * centre crop starts at round((size - crop) / 2), ties to even; then y = (x / 255 - mean) / std for each channel. */
+ * centre crop starts at round((size - crop) / 2), ties to even, and black pixels surround an image smaller than it;
+ * then y = (x / 255 - mean) / std for each channel. */
 typedef struct tw_preprocess {
-    int channels; /* 3: RGB; 1: grey by ITU-R 601-2 luma, as Pillow's convert("L") */
-    int resize, crop;
+    int channels; /* 3: RGB; 1: grey by ITU-R 601-2 luma, as Pillow's convert("L"), before resizing */
+    int resize;   /* 0: width and height are both resized to `crop` */
+    int crop;
     tw_interpolation interpolation;
     float mean[3], std[3];
     int pad; /* zeros added on each side after the crop: LeNet-5's 28 to 32 */

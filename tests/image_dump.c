@@ -26,8 +26,7 @@ static void write_image(const tw_image *image)
 static tw_status dump_resized(const tw_image *image, char **args, tw_error *error)
 {
     tw_image resized;
-    tw_status status =
-        tw_image_resize(image, atoi(args[0]), atoi(args[1]), filter_named(args[2]), &resized, error);
+    tw_status status = tw_image_resize(image, atoi(args[0]), atoi(args[1]), filter_named(args[2]), &resized, error);
     if (status != TW_OK) return status;
     write_image(&resized);
     tw_image_free(&resized);
@@ -36,8 +35,11 @@ static tw_status dump_resized(const tw_image *image, char **args, tw_error *erro
 
 static tw_status dump_input(const tw_image *image, char **args, tw_error *error)
 {
-    tw_preprocess how = {.channels = atoi(args[0]), .resize = atoi(args[1]), .crop = atoi(args[2]),
-                         .interpolation = filter_named(args[3]), .pad = atoi(args[4])};
+    tw_preprocess how = {.channels = atoi(args[0]),
+                         .resize = atoi(args[1]),
+                         .crop = atoi(args[2]),
+                         .interpolation = filter_named(args[3]),
+                         .pad = atoi(args[4])};
     for (int c = 0; c < how.channels; c++) {
         how.mean[c] = strtof(args[5 + 2 * c], NULL);
         how.std[c] = strtof(args[6 + 2 * c], NULL);
@@ -64,9 +66,12 @@ int main(int argc, char **argv)
     tw_image image;
     tw_status status = tw_image_read(argv[2], 0, &image, &error);
     if (status == TW_OK) {
-        if (resize) status = dump_resized(&image, argv + 3, &error);
-        else if (input) status = dump_input(&image, argv + 3, &error);
-        else write_image(&image);
+        if (resize)
+            status = dump_resized(&image, argv + 3, &error);
+        else if (input)
+            status = dump_input(&image, argv + 3, &error);
+        else
+            write_image(&image);
         tw_image_free(&image);
     }
     if (status == TW_OK) return 0;

@@ -241,12 +241,12 @@ def check_jpeg(oracle):
         for subsampling in (0, 1, 2):
             for quality in (20, 75, 95):
                 for progressive in (False, True):
-                    name = f"jpeg {width}x{height} quality {quality} subsampling {subsampling} progressive {progressive}"
-                    oracle.read(name, jpeg(rgb, quality=quality, subsampling=subsampling, progressive=progressive), 1)
+                    options = {"quality": quality, "subsampling": subsampling, "progressive": progressive}
+                    oracle.read(f"jpeg {width}x{height} {options}", jpeg(rgb, **options), 1)
         for progressive in (False, True):
             oracle.read(f"jpeg grey {width}x{height}", jpeg(rgb.convert("L"), progressive=progressive), 1)
-            cmyk = jpeg(Image.fromarray(np.dstack([picture(width, height), picture(width, height, 3)[:, :, 0]]), "CMYK"),
-                        progressive=progressive)
+            inks = np.dstack([picture(width, height), picture(width, height, 3)[:, :, 0]])
+            cmyk = jpeg(Image.fromarray(inks, "CMYK"), progressive=progressive)
             for transform in (0, 2, None):
                 oracle.read(f"jpeg cmyk {width}x{height} transform {transform}", with_adobe(cmyk, transform), 1)
         data = jpeg(rgb, subsampling=0)

@@ -39,8 +39,7 @@ static _Noreturn void refuse(j_common_ptr jpeg)
 {
     reader *r = jpeg->client_data;
     char reason[JMSG_LENGTH_MAX];
-    if (ferror(r->from->file))
-        escape_with(r, tw_fail(r->error, TW_FAILED, "%s: %s", r->from->path, strerror(errno)));
+    if (ferror(r->from->file)) escape_with(r, tw_fail(r->error, TW_FAILED, "%s: %s", r->from->path, strerror(errno)));
     if (jpeg->err->msg_code == JERR_OUT_OF_MEMORY)
         escape_with(r, tw_fail(r->error, TW_OUT_OF_MEMORY, "%s: not enough memory to decode", r->from->path));
     if (jpeg->err->msg_code == JWRN_JPEG_EOF || jpeg->err->msg_code == JWRN_HIT_MARKER ||

@@ -49,8 +49,7 @@ static void read_bytes(png_structp png, png_bytep to, size_t bytes)
 {
     reader *r = png_get_io_ptr(png);
     if (fread(to, 1, bytes, r->from->file) == bytes) return;
-    if (ferror(r->from->file))
-        escape_with(r, tw_fail(r->error, TW_FAILED, "%s: %s", r->from->path, strerror(errno)));
+    if (ferror(r->from->file)) escape_with(r, tw_fail(r->error, TW_FAILED, "%s: %s", r->from->path, strerror(errno)));
     escape_with(r, tw_fail(r->error, TW_INVALID, "%s: truncated PNG data", r->from->path));
 }
 
@@ -106,8 +105,9 @@ static void decode(reader *r)
     if (setjmp(r->escape) != 0) return;
     r->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, r, refuse, ignore_warning, r, allocate, release);
     r->info = r->png ? png_create_info_struct(r->png) : NULL;
-    if (!r->info) escape_with(r, tw_fail(r->error, TW_FAILED, "%s: libpng %s does not start", r->from->path,
-                                         PNG_LIBPNG_VER_STRING));
+    if (!r->info)
+        escape_with(r,
+                    tw_fail(r->error, TW_FAILED, "%s: libpng %s does not start", r->from->path, PNG_LIBPNG_VER_STRING));
     png_set_read_fn(r->png, r, read_bytes);
     set_limits(r);
     png_read_info(r->png, r->info);

@@ -34,8 +34,10 @@ static tw_status check(const tw_preprocess *how, tw_error *error)
                        how->crop, how->resize, how->pad);
     for (int c = 0; c < how->channels; c++)
         if (!isfinite(how->mean[c]) || !isfinite(how->std[c]) || how->std[c] == 0)
-            return tw_fail(error, TW_INVALID, "preprocessing: mean %g, std %g of channel %d: expected finite numbers, "
-                           "and a std that is not zero", (double)how->mean[c], (double)how->std[c], c);
+            return tw_fail(error, TW_INVALID,
+                           "preprocessing: mean %g, std %g of channel %d: expected finite numbers, "
+                           "and a std that is not zero",
+                           (double)how->mean[c], (double)how->std[c], c);
     size_t side, count;
     if (!tw_checked_mul((size_t)how->pad, 2, &side) || !tw_checked_add(side, (size_t)how->crop, &side) ||
         side > INT_MAX || !tw_checked_mul(side, side, &count) || !tw_checked_mul(count, 3 * sizeof(float), &count))
@@ -76,7 +78,8 @@ static void normalize(const tw_preprocess *how, const placement *across, const p
         for (int y = 0; y < side; y++) {
             int crop_y = y - how->pad, in_y = crop_y - down->before;
             bool row_padded = crop_y < 0 || crop_y >= how->crop, row_there = in_y >= 0 && in_y < down->count;
-            const uint8_t *row = pixels + ((size_t)(row_there ? in_y : 0) * (size_t)across->count) * (size_t)how->channels;
+            const uint8_t *row =
+                pixels + ((size_t)(row_there ? in_y : 0) * (size_t)across->count) * (size_t)how->channels;
             for (int x = 0; x < side; x++) {
                 int crop_x = x - how->pad, in_x = crop_x - across->before;
                 bool there = row_there && in_x >= 0 && in_x < across->count;
@@ -97,9 +100,15 @@ tw_status tw_image_preprocess(const tw_image *image, const tw_preprocess *how, f
     size_t bytes = (size_t)across.count * (size_t)down.count * (size_t)how->channels;
     uint8_t *pixels = tw_alloc(bytes);
     if (!pixels) return tw_no_memory(error, bytes, "an image's crop");
-    tw_resample resample = {.image = image, .channels = how->channels, .interpolation = how->interpolation,
-                            .width = across.resized, .height = down.resized, .x = across.first, .y = down.first,
-                            .columns = across.count, .rows = down.count};
+    tw_resample resample = {.image = image,
+                            .channels = how->channels,
+                            .interpolation = how->interpolation,
+                            .width = across.resized,
+                            .height = down.resized,
+                            .x = across.first,
+                            .y = down.first,
+                            .columns = across.count,
+                            .rows = down.count};
     status = tw_image_resample(&resample, pixels, error);
     if (status == TW_OK) normalize(how, &across, &down, pixels, out);
     free(pixels);

@@ -10,8 +10,8 @@
 
 #include "core/status.h"
 
-#include <stdlib.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Fraction bits of a weight: 32 less 8 of a pixel and 2 for sums beyond one and the sign. */
@@ -69,8 +69,7 @@ static span make_span(const side *s, int position, tw_interpolation interpolatio
     double centre = (position + 0.5) * ratio, sum = 0;
     int first = (int)fmax(centre - support + 0.5, 0), end = (int)fmin(centre + support + 0.5, s->in);
     for (int i = first; i < end; i++) sum += filter((i - centre + 0.5) * per_stretch);
-    for (int i = first; i < end; i++)
-        weights[i - first] = fixed_point(filter((i - centre + 0.5) * per_stretch) / sum);
+    for (int i = first; i < end; i++) weights[i - first] = fixed_point(filter((i - centre + 0.5) * per_stretch) / sum);
     return (span){.first = first, .count = end - first};
 }
 
@@ -86,6 +85,7 @@ static tw_status make_axis(const side *s, tw_interpolation interpolation, axis *
     a->weights = tw_alloc(weights_bytes);
     if (!a->spans || !a->weights) return tw_no_memory(error, spans_bytes + weights_bytes, "resizing weights");
     size_t used = 0;
+    a->longest = 1;
     for (int i = 0; i < s->count; i++) {
         span made = make_span(s, s->first + i, interpolation, a->weights + used);
         made.weights = used;
@@ -253,10 +253,15 @@ tw_status tw_image_resize(const tw_image *image, int width, int height, tw_inter
         return tw_fail(error, TW_INVALID, "cannot resize an image to %d x %d pixels", width, height);
     tw_image resized = {.width = width, .height = height, .rgb = tw_alloc(bytes)};
     if (!resized.rgb) return tw_no_memory(error, bytes, "a resized image");
-    tw_resample how = {.image = image, .channels = 3, .interpolation = interpolation, .width = width, .height = height,
-                       .columns = width, .rows = height};
+    tw_resample how = {.image = image,
+                       .channels = 3,
+                       .interpolation = interpolation,
+                       .width = width,
+                       .height = height,
+                       .columns = width,
+                       .rows = height};
     status = tw_image_resample(&how, resized.rgb, error);
-    if (status == TW_OK) *out = resized;
-    else free(resized.rgb);
+    if (status != TW_OK) tw_image_free(&resized);
+    *out = resized;
     return status;
 }
