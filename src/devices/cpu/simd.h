@@ -25,6 +25,14 @@ typedef int32_t v16i __attribute__((vector_size(64)));
 
 #define TW_INLINE static inline __attribute__((always_inline))
 
+/* Before a loop with constant bounds (at most 32 rounds for gcc): unrolled entirely, early enough for arrays that it
+ * indexes to become registers. */
+#if defined(__clang__)
+#define TW_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define TW_UNROLL _Pragma("GCC unroll 32")
+#endif
+
 TW_INLINE v16 v16_load(const float *p)
 {
     v16 v;

@@ -10,10 +10,8 @@ typedef struct tile_size {
 
 #define PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)
-#define UNROLL PRAGMA(clang loop unroll(full))
 #define UNROLL_BY(times) PRAGMA(unroll times)
 #else
-#define UNROLL PRAGMA(GCC unroll 16)
 #define UNROLL_BY(times) PRAGMA(GCC unroll times)
 #endif
 

@@ -42,11 +42,11 @@ TW_INLINE const float *NAMED(tap)(NAMED(vec) sum[][NAMED(REGISTERS)], const floa
     UNROLL_BY(4)
     for (int k = 0; k < depth; k++, b += registers * LANES) {
         NAMED(vec) row[NAMED(REGISTERS)];
-        UNROLL
+        TW_UNROLL
         for (int r = 0; r < registers; r++) row[r] = NAMED(load)(b + r * LANES);
-        UNROLL
+        TW_UNROLL
         for (int p = 0; p < size.pixels; p++) {
-            UNROLL
+            TW_UNROLL
             for (int r = 0; r < registers; r++) sum[p][r] += row[r] * a[p * TW_BLOCK + k];
         }
     }
@@ -63,9 +63,9 @@ TW_INLINE ptrdiff_t NAMED(at)(const tw_tile *t, int p, int r)
 /* Adds source, which lies as c does. */
 TW_INLINE void NAMED(add)(NAMED(vec) sum[][NAMED(REGISTERS)], const tw_tile *t, const float *source, tile_size size)
 {
-    UNROLL
+    TW_UNROLL
     for (int p = 0; p < size.pixels; p++) {
-        UNROLL
+        TW_UNROLL
         for (int r = 0; r < size.vectors * TW_BLOCK / LANES; r++) sum[p][r] += NAMED(load)(source + NAMED(at)(t, p, r));
     }
 }
@@ -81,9 +81,9 @@ TW_INLINE void NAMED(tile)(const tw_tile *t, tile_size size)
 
     if (t->last < TW_BLOCK) { /* the sums in memory, for the epilogue that goes lane by lane */
         float sums[TW_TILE_MAX_PIXELS * TW_TILE_MAX_VECTORS * TW_BLOCK];
-        UNROLL
+        TW_UNROLL
         for (int p = 0; p < size.pixels; p++) {
-            UNROLL
+            TW_UNROLL
             for (int r = 0; r < registers; r++) NAMED(store)(sums + (r * TW_TILE_MAX_PIXELS + p) * LANES, sum[p][r]);
         }
         finish_part(t, sums, LANES);
@@ -91,23 +91,23 @@ TW_INLINE void NAMED(tile)(const tw_tile *t, tile_size size)
     }
     if (t->accumulate) NAMED(add)(sum, t, t->c, size);
     if (t->bias) {
-        UNROLL
+        TW_UNROLL
         for (int p = 0; p < size.pixels; p++) {
-            UNROLL
+            TW_UNROLL
             for (int r = 0; r < registers; r++) sum[p][r] += NAMED(load)(t->bias + r * LANES);
         }
     }
     if (t->residual) NAMED(add)(sum, t, t->residual, size);
     if (t->activation != TW_ACT_NONE) {
-        UNROLL
+        TW_UNROLL
         for (int p = 0; p < size.pixels; p++) {
-            UNROLL
+            TW_UNROLL
             for (int r = 0; r < registers; r++) sum[p][r] = NAMED(activate)(sum[p][r], t->activation);
         }
     }
-    UNROLL
+    TW_UNROLL
     for (int p = 0; p < size.pixels; p++) {
-        UNROLL
+        TW_UNROLL
         for (int r = 0; r < registers; r++) NAMED(store)(t->c + NAMED(at)(t, p, r), sum[p][r]);
     }
 }

@@ -1,0 +1,281 @@
+/* conv2d with one filter a channel (groups == ic == oc), over blocked channels: a register is 16 channels of a pixel.
+ *
+ * A tile is 7, 4 or 1 neighbouring outputs of a row. For each kernel row inside the input it walks the columns that
+ * the tile needs, loads each once, and adds it to every output that it belongs to: (7 - 1) * stride + kw loads for
+ * 7 * kw multiply-adds. Rows above and below the input are left out of the loop; columns left and right of it are read
+ * as zero by a second version of the body, which only tiles at the borders use. Where a row is no multiple of 7, its
+ * last tile overlaps the one before.
+ * Bodies are compiled for kernels of 3 and 5 columns with stride 1 and 2; one more takes any kernel.
+ * Bound by memory: 9 multiply-adds for a float read and one written. */
+#include "core/design.h"
+#include "core/status.h"
+#include "devices/cpu/simd.h"
+#include "ops/conv2d/conv2d.h"
+
+#include <limits.h>
+
+enum {
+    WIDE = 7,
+    NARROW = 4,
+    LANES = TW_VARIANT_ISA == TW_ISA_AVX512 ? 16 : TW_VARIANT_ISA == TW_ISA_AVX2 ? 8 : 4 /* of a register */
+};
+
+typedef float vec __attribute__((vector_size(LANES * 4)));
+typedef int32_t mask __attribute__((vector_size(LANES * 4)));
+
+TW_INLINE vec load(const float *p)
+{
+    vec v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+/* NaN passes: v < 0 and v > 6 are false for it. */
+TW_INLINE vec activate(vec v, int activation)
+{
+    const vec zero = {0}, six = zero + 6.0f;
+    if (activation == TW_ACT_NONE) return v;
+    v = (vec)((mask)v & ~(mask)(v < zero));
+    if (activation == TW_ACT_RELU) return v;
+    mask above = (mask)(v > six);
+    return (vec)(((mask)v & ~above) | ((mask)six & above));
+}
+
+/* A run of outputs of one row of one block of channels. */
+typedef struct tile {
+    const float *in;       /* the input row of the first kernel row that counts, column 0 */
+    ptrdiff_t in_row;      /* floats from one such row to the next */
+    const float *weights;  /* of that kernel row: [rows][kw][16] */
+    int rows;              /* kernel rows inside the input */
+    int left;              /* input column of the first output's first tap; may be outside */
+    int iw, kw, sw, dilw;
+    const float *bias;     /* [16] */
+    const float *residual; /* as out, or null */
+    float *out;
+    int activation;
+} tile;
+
+/* What is known where a body is compiled; kw and sw of 0: anything. */
+typedef struct kind {
+    int pixels, kw, sw;
+    bool border; /* columns may lie outside */
+} kind;
+
+/* Lanes [lane, lane + LANES) of an input column. */
+TW_INLINE vec column(const tile *t, kind k, const float *row, int x)
+{
+    if (k.border && (x < 0 || x >= t->iw)) return (vec){0};
+    return load(row + (ptrdiff_t)x * TW_BLOCK);
+}
+
+/* One kernel row of a kernel known at compile time: column by column. */
+TW_INLINE void add_row(vec *sum, const tile *t, kind k, const float *row, const float *weights)
+{
+    vec w[5];
+    TW_UNROLL
+    for (int kx = 0; kx < k.kw; kx++) w[kx] = load(weights + kx * TW_BLOCK);
+    TW_UNROLL
+    for (int x = 0; x < (k.pixels - 1) * k.sw + k.kw; x++) {
+        vec v = column(t, k, row, t->left + x);
+        TW_UNROLL
+        for (int kx = 0; kx < k.kw; kx++)
+            if (x >= kx && (x - kx) % k.sw == 0 && (x - kx) / k.sw < k.pixels) sum[(x - kx) / k.sw] += v * w[kx];
+    }
+}
+
+/* One kernel row of any kernel: tap by tap. */
+TW_INLINE void add_any_row(vec *sum, const tile *t, kind k, const float *row, const float *weights)
+{
+    for (int kx = 0; kx < t->kw; kx++) {
+        vec w = load(weights + kx * TW_BLOCK);
+        int x = t->left + kx * t->dilw;
+        TW_UNROLL
+        for (int p = 0; p < k.pixels; p++) sum[p] += column(t, k, row, x + p * t->sw) * w;
+    }
+}
+
+TW_INLINE void body(const tile *t, kind k)
+{
+    for (int lane = 0; lane < TW_BLOCK; lane += LANES) {
+        vec sum[WIDE], bias = load(t->bias + lane);
+        TW_UNROLL
+        for (int p = 0; p < k.pixels; p++) sum[p] = bias;
+        const float *row = t->in + lane, *weights = t->weights + lane;
+        for (int ky = 0; ky < t->rows; ky++, row += t->in_row, weights += t->kw * TW_BLOCK) {
+            if (k.kw) add_row(sum, t, k, row, weights);
+            else add_any_row(sum, t, k, row, weights);
+        }
+        TW_UNROLL
+        for (int p = 0; p < k.pixels; p++) {
+            vec v = sum[p];
+            if (t->residual) v += load(t->residual + p * TW_BLOCK + lane);
+            v = activate(v, t->activation);
+            memcpy(t->out + p * TW_BLOCK + lane, &v, sizeof v);
+        }
+    }
+}
+
+typedef void tile_fn(const tile *t);
+
+#define BODY(name, kw, sw, pixels)                                                                                     \
+    static void name##_inner_##pixels(const tile *t) { body(t, (kind){pixels, kw, sw, false}); }                       \
+    static void name##_border_##pixels(const tile *t) { body(t, (kind){pixels, kw, sw, true}); }
+#define BODIES(name, kw, sw) BODY(name, kw, sw, 7) BODY(name, kw, sw, 4) BODY(name, kw, sw, 1)
+
+BODIES(any, 0, 0)
+BODIES(three_by_1, 3, 1)
+BODIES(three_by_2, 3, 2)
+BODIES(five_by_1, 5, 1)
+BODIES(five_by_2, 5, 2)
+
+/* Bodies for 7, 4 and 1 outputs; inside, and at the borders. */
+typedef struct bodies {
+    tile_fn *wide[2], *narrow[2], *single[2];
+} bodies;
+
+#define TABLE(name)                                                                                                    \
+    {{name##_inner_7, name##_border_7}, {name##_inner_4, name##_border_4}, {name##_inner_1, name##_border_1}}
+
+static bodies choose(const tw_conv2d *p)
+{
+    static const bodies any = TABLE(any), known[2][2] = {{TABLE(three_by_1), TABLE(three_by_2)},
+                                                         {TABLE(five_by_1), TABLE(five_by_2)}};
+    if ((p->kw != 3 && p->kw != 5) || p->sw > 2 || p->dilw > 1) return any;
+    return known[p->kw == 5][p->sw - 1];
+}
+
+/* One output row from `pixels` outputs on: as many wide tiles as fit, the last one moved back over its neighbour. */
+static void do_row(const tw_conv2d *p, const bodies *with, const tile *row)
+{
+    for (int ox = 0; ox < p->ow;) {
+        int left = p->ow - ox;
+        int pixels = p->ow >= WIDE && left > NARROW ? WIDE : p->ow >= NARROW ? NARROW : 1;
+        if (ox + pixels > p->ow) ox = p->ow - pixels;
+        tile t = *row;
+        t.left = ox * p->sw - p->pl;
+        t.out += (size_t)ox * TW_BLOCK;
+        if (t.residual) t.residual += (size_t)ox * TW_BLOCK;
+        bool border = t.left < 0 || t.left + (pixels - 1) * p->sw + (p->kw - 1) * p->dilw >= p->iw;
+        (pixels == WIDE ? with->wide : pixels == NARROW ? with->narrow : with->single)[border](&t);
+        ox += pixels;
+    }
+}
+
+static int ceil_div(int a, int b)
+{
+    return (a - 1) / b + 1;
+}
+
+static int smaller(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+typedef struct job {
+    const tw_step *step;
+    const tw_conv2d *p;
+    bodies with;
+} job;
+
+/* Items are [image][block of channels][output row]. */
+static void do_rows(const void *context, size_t begin, size_t end, int thread)
+{
+    (void)thread;
+    const job *j = context;
+    const tw_conv2d *p = j->p;
+    size_t blocks = (size_t)ceil_div(p->oc, TW_BLOCK);
+    ptrdiff_t in_row = (ptrdiff_t)p->iw * TW_BLOCK;
+    for (size_t i = begin; i < end; i++) {
+        size_t plane = i / (size_t)p->oh, block = plane % blocks;
+        int top = (int)(i % (size_t)p->oh) * p->sh - p->pt;
+        int first = top < 0 ? ceil_div(-top, p->dilh) : 0;                             /* kernel rows inside */
+        int last = p->ih > top ? smaller(p->kh, ceil_div(p->ih - top, p->dilh)) : 0;
+        tile t = {.in_row = in_row * p->dilh, .rows = last - first, .iw = p->iw, .kw = p->kw, .sw = p->sw,
+                  .dilw = p->dilw, .activation = p->activation};
+        t.in = j->step->in[0];
+        t.weights = (const float *)j->step->packed + block * (size_t)(p->kh * p->kw) * TW_BLOCK;
+        if (t.rows > 0) {
+            t.in += ((ptrdiff_t)plane * p->ih + top + (ptrdiff_t)first * p->dilh) * in_row;
+            t.weights += (size_t)(first * p->kw) * TW_BLOCK;
+        }
+        float bias[TW_BLOCK] = {0};
+        if (j->step->in[2]) {
+            size_t channels = (size_t)smaller(TW_BLOCK, p->oc - (int)block * TW_BLOCK);
+            memcpy(bias, (const float *)j->step->in[2] + block * TW_BLOCK, channels * sizeof *bias);
+        }
+        t.bias = bias;
+        t.out = (float *)j->step->out + i * (size_t)p->ow * TW_BLOCK;
+        if (j->step->in[3]) t.residual = (const float *)j->step->in[3] + i * (size_t)p->ow * TW_BLOCK;
+        do_row(p, &j->with, &t);
+    }
+}
+
+static tw_status run(const tw_step *step, tw_queue *queue)
+{
+    enum { GRAIN = 4096 /* multiply-adds of 16 channels in a chunk: some 2 microseconds */ };
+    const tw_conv2d *p = step->problem->params;
+    job j = {step, p, choose(p)};
+    size_t items = (size_t)p->n * (size_t)ceil_div(p->oc, TW_BLOCK) * (size_t)p->oh;
+    double row = (double)p->ow * p->kh * p->kw;
+    tw_parallel(queue, do_rows, &j, items, row < GRAIN ? (size_t)(GRAIN / row) : 1);
+    return TW_OK;
+}
+
+/* ---- weights: [block][kh * kw][16], the channels beyond oc zero ---- */
+
+static size_t packed_bytes(const tw_problem *problem, const tw_device *device)
+{
+    (void)device;
+    const tw_conv2d *p = problem->params;
+    return (size_t)ceil_div(p->oc, TW_BLOCK) * (size_t)p->kh * (size_t)p->kw * TW_BLOCK * sizeof(float);
+}
+
+static void pack(const tw_problem *problem, const tw_device *device, const void *const *in, void *packed)
+{
+    (void)device;
+    const tw_conv2d *p = problem->params;
+    size_t taps = (size_t)p->kh * (size_t)p->kw, lanes = (size_t)ceil_div(p->oc, TW_BLOCK) * TW_BLOCK;
+    const float *w = in[1];
+    float *to = packed;
+    for (size_t c = 0; c < lanes; c++)
+        for (size_t tap = 0; tap < taps; tap++)
+            to[(c / TW_BLOCK * taps + tap) * TW_BLOCK + c % TW_BLOCK] = c < (size_t)p->oc ? w[c * taps + tap] : 0;
+}
+
+/* ---- choice ---- */
+
+static bool supports(const tw_problem *problem, const tw_device *device, const char **reason)
+{
+    (void)device;
+    const tw_conv2d *p = problem->params;
+    for (int i = 0; i < problem->n_in; i++)
+        if (problem->in[i].dtype != TW_ABSENT && problem->in[i].dtype != TW_F32) {
+            *reason = "computes in float32 only";
+            return false;
+        }
+    *reason = "reads and writes blocked channels only";
+    if (problem->in[0].layout != TW_BLOCKED || problem->out.layout != TW_BLOCKED) return false;
+    *reason = "needs one filter a channel: as many groups as input and as output channels";
+    return p->groups == p->ic && p->ic == p->oc;
+}
+
+static double cost(const tw_problem *problem, const tw_device *device)
+{
+    const tw_conv2d *p = problem->params;
+    double lanes = (double)p->oc / (ceil_div(p->oc, TW_BLOCK) * TW_BLOCK);
+    double pixels = p->ow >= WIDE ? 1 : p->ow >= NARROW ? 0.8 : 0.3;
+    return tw_cpu_seconds(device, problem->op->flops(p), 0.5 * lanes * pixels, tw_problem_bytes(problem),
+                          tw_cpu_threads(device));
+}
+
+const tw_design TW_CPU_DESIGN(conv2d, depthwise) = {
+    .op = "conv2d",
+    .device = "cpu",
+    .name = "depthwise",
+    .summary = "one filter a channel over blocked channels: a row of outputs in registers, each column read once",
+    .supports = supports,
+    .packed_bytes = packed_bytes,
+    .pack = pack,
+    .cost = cost,
+    .run = run,
+};
