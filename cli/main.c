@@ -70,13 +70,13 @@ static void print_zoo(void)
     int column = 0;
     puts("\nMODEL is one of");
     for (size_t i = 0; i < tw_zoo_count(); i++) {
-        const char *name = tw_zoo_name(i);
-        int length = (int)strlen(name) + 2;
-        if (column + length > 100) column = 0;
-        if (column == 0) printf("%s  ", i ? "\n" : "");
-        printf("%s%s", name, i + 1 < tw_zoo_count() ? ", " : "\n");
+        int length = (int)strlen(tw_zoo_name(i)) + 2;
+        if (column && column + length > 100) column = 0;
+        if (i) fputs(column ? ", " : ",\n", stdout);
+        printf("%s%s", column ? "" : "  ", tw_zoo_name(i));
         column += length;
     }
+    putchar('\n');
 }
 
 static void print_help(const cli_command *command)

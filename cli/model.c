@@ -8,16 +8,16 @@
 
 enum { MAX_ZOO = 128 };
 
-static tw_status check_name(const char *name, tw_error *error)
+/* Names that the zoo does not list may still be known to it: squeezenet is squeezenet1_1. */
+static tw_status create_graph(const char *name, const tw_zoo_desc *desc, tw_graph **graph, tw_error *error)
 {
     const char *names[MAX_ZOO];
     size_t count = tw_zoo_count() < MAX_ZOO ? tw_zoo_count() : MAX_ZOO, length = strlen(name);
     if (length > 5 && strcmp(name + length - 5, ".onnx") == 0)
         return tw_fail(error, TW_INVALID, "%s: ONNX models are not read by this version", name);
-    for (size_t i = 0; i < count; i++) {
-        names[i] = tw_zoo_name(i);
-        if (strcmp(names[i], name) == 0) return TW_OK;
-    }
+    tw_preprocess known;
+    if (tw_zoo_preprocess(name, NULL, &known, NULL) == TW_OK) return tw_zoo_create(name, desc, graph, error);
+    for (size_t i = 0; i < count; i++) names[i] = tw_zoo_name(i);
     return cli_unknown("network", name, (cli_names){names, count}, error);
 }
 
@@ -52,7 +52,7 @@ static tw_status give_weights(const cli_options *options, cli_weights weights, c
         return status == TW_OK ? bind_file(model->graph, path, error) : status;
     }
     model->random = true;
-    const tw_init_desc init = {.scheme = TW_INIT_KAIMING, .seed = options->seed};
+    const tw_init_desc init = {.scheme = TW_INIT_KAIMING, .seed = options->seed, .random_statistics = true};
     return tw_graph_init(model->graph, &init, error);
 }
 
@@ -71,8 +71,7 @@ tw_status cli_model_open(const cli_options *options, const char *name, cli_weigh
 {
     *model = (cli_model){.name = name};
     const tw_zoo_desc desc = {.image_size = options->image_size};
-    tw_status status = check_name(name, error);
-    if (status == TW_OK) status = tw_zoo_create(name, &desc, &model->graph, error);
+    tw_status status = create_graph(name, &desc, &model->graph, error);
     if (status == TW_OK) status = tw_graph_check(model->graph, error);
     if (status == TW_OK) status = tw_zoo_preprocess(name, &desc, &model->preprocess, error);
     if (status == TW_OK) status = count_classes(model, error);

@@ -37,11 +37,12 @@ static tw_status check_name(const char *name, tw_error *error)
 {
     const char *names[MAX_NAMES];
     size_t count = 0;
-    if (strchr(name, '.')) return TW_OK;
+    tw_preprocess known;
+    if (strchr(name, '.') || tw_zoo_preprocess(name, NULL, &known, NULL) == TW_OK) return TW_OK;
     for (size_t i = 0; i < tw_op_count() && count < MAX_NAMES; i++) names[count++] = tw_op_at(i)->name;
-    for (size_t i = 0; i < tw_zoo_count() && count < MAX_NAMES; i++) names[count++] = tw_zoo_name(i);
     for (size_t i = 0; i < count; i++)
         if (strcmp(names[i], name) == 0) return TW_OK;
+    for (size_t i = 0; i < tw_zoo_count() && count < MAX_NAMES; i++) names[count++] = tw_zoo_name(i);
     return cli_unknown("operator or network", name, (cli_names){names, count}, error);
 }
 
