@@ -236,9 +236,11 @@ static const struct subject {
 
 /* ---- the check of one problem by one design ---- */
 
+enum { THREADS = 3 };
+
 typedef struct subject_device {
     const char *isa;
-    tw_device *by_threads[3]; /* 1, 2 and 3 threads */
+    tw_device *by_threads[THREADS]; /* 1, 2 and 3 threads */
 } subject_device;
 
 static bool report(const char *where, const tw_layer_result *r)
@@ -250,47 +252,51 @@ static bool report(const char *where, const tw_layer_result *r)
 }
 
 /* In one pair of layouts, on all thread counts. True where it ran. */
-static bool check_layouts(const subject_device *device, const tw_op *op, const void *p, const tw_design *design,
-                          const tw_layout *pair)
+static bool check_layouts(const subject_device *device, tw_layer *layer, const tw_design *design, const char *where)
 {
     uint64_t hash = 0;
-    char where[256], problem[160];
-    op->print(p, problem, sizeof problem);
-    for (int t = 0; t < 3; t++) {
-        tw_layer *layer;
-        tw_layer_result r;
-        tw_error error;
-        snprintf(where, sizeof where, "%s:%s %s to %s, %d threads", op->name, problem, tw_layout_name(pair[0]),
-                 tw_layout_name(pair[1]), t + 1);
-        if (tw_layer_create(device->by_threads[t], op, p, 7, &layer, &error) != TW_OK) {
+    tw_layer_result r;
+    tw_error error;
+    for (int t = 0; t < THREADS; t++) {
+        tw_layer_use(layer, device->by_threads[t]);
+        if (tw_layer_check(layer, design, &r, &error) != TW_OK) {
             test_fail(__FILE__, __LINE__, "%s: %s", where, error.message);
             return true;
         }
-        tw_layer_force_layouts(layer, pair[0], pair[1]);
-        tw_status status = tw_layer_check(layer, design, &r, &error);
-        bool supported = status == TW_OK && r.supported;
-        if (status != TW_OK) test_fail(__FILE__, __LINE__, "%s: %s", where, error.message);
-        else if (supported && report(where, &r)) {
-            if (t == 0) hash = r.hash;
-            else if (hash != r.hash && !design->varies_with_threads)
-                test_fail(__FILE__, __LINE__, "%s: another result than on one thread", where);
-            if (tw_layer_check(layer, design, &r, &error) == TW_OK && r.hash != hash && !design->varies_with_threads)
-                test_fail(__FILE__, __LINE__, "%s: another result the second time", where);
+        if (!r.supported) {
+            if (!r.reason || !*r.reason) test_fail(__FILE__, __LINE__, "%s: refused without a reason", where);
+            return false;
         }
-        if (status == TW_OK && !supported && (!r.reason || !*r.reason))
-            test_fail(__FILE__, __LINE__, "%s: refused without a reason", where);
-        tw_layer_destroy(layer);
-        if (!supported) return false;
+        if (!report(where, &r)) return true;
+        if (t == 0) hash = r.hash;
+        else if (hash != r.hash && !design->varies_with_threads)
+            test_fail(__FILE__, __LINE__, "%s: another result on %d threads than on one", where, t + 1);
     }
+    hash = r.hash;
+    if (tw_layer_check(layer, design, &r, &error) != TW_OK || r.hash != hash)
+        test_fail(__FILE__, __LINE__, "%s: another result the second time", where);
     return true;
 }
 
 static int check_design(const subject_device *device, const tw_op *op, const void *p, const tw_design *design)
 {
     int ran = 0;
+    tw_layer *layer;
+    tw_error error;
+    char where[256], problem[160];
+    op->print(p, problem, sizeof problem);
+    if (tw_layer_create(device->by_threads[0], op, p, 7, &layer, &error) != TW_OK) {
+        test_fail(__FILE__, __LINE__, "%s: %s", problem, error.message);
+        return 0;
+    }
     for (int in = 0; in < TW_LAYOUTS; in++)
-        for (int out = 0; out < TW_LAYOUTS; out++)
-            ran += check_layouts(device, op, p, design, (tw_layout[]){(tw_layout)in, (tw_layout)out});
+        for (int out = 0; out < TW_LAYOUTS; out++) {
+            tw_layer_force_layouts(layer, (tw_layout)in, (tw_layout)out);
+            snprintf(where, sizeof where, "%s:%s %s to %s", op->name, problem, tw_layout_name((tw_layout)in),
+                     tw_layout_name((tw_layout)out));
+            ran += check_layouts(device, layer, design, where);
+        }
+    tw_layer_destroy(layer);
     return ran;
 }
 
@@ -351,7 +357,7 @@ static bool open_devices(const char *isa, subject_device *device)
 {
     setenv("TILEWISE_ISA", isa, 1);
     device->isa = isa;
-    for (int t = 0; t < 3; t++) {
+    for (int t = 0; t < THREADS; t++) {
         tw_error error;
         if (tw_device_open("cpu", &(tw_device_desc){.threads = t + 1}, &device->by_threads[t], &error) != TW_OK) {
             while (t-- > 0) tw_device_release(device->by_threads[t]);
@@ -383,7 +389,7 @@ int main(int argc, char **argv)
                 if (argc < 3 || strcmp(argv[2], designs[d]->name) == 0)
                     check_subject(&device, &subjects[i], designs[d]);
         }
-        for (int t = 0; t < 3; t++) tw_device_release(device.by_threads[t]);
+        for (int t = 0; t < THREADS; t++) tw_device_release(device.by_threads[t]);
     }
     return test_finish();
 }

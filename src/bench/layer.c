@@ -114,6 +114,13 @@ void tw_layer_destroy(tw_layer *layer)
     free(layer);
 }
 
+void tw_layer_use(tw_layer *layer, tw_device *device)
+{
+    tw_device_retain(device);
+    tw_device_release(layer->device);
+    layer->device = device;
+}
+
 void tw_layer_force_layouts(tw_layer *layer, tw_layout in, tw_layout out)
 {
     layer->forced = true;
@@ -326,15 +333,11 @@ static void compare(const tw_layer *layer, const setup *s, const float *out, tw_
 tw_status tw_layer_check(tw_layer *layer, const tw_design *design, tw_layer_result *result, tw_error *error)
 {
     setup s;
+    tw_problem problem;
     *result = (tw_layer_result){0};
+    if (!fits(layer, tw_design_on(design, layer->device), &problem, &result->reason)) return TW_OK;
     tw_status status = layer->reference ? TW_OK : make_reference(layer, error);
-    if (status != TW_OK) return status;
-    status = set_up(layer, design, &s, error);
-    if (status == TW_UNAVAILABLE) {
-        tw_problem problem;
-        fits(layer, tw_design_on(design, layer->device), &problem, &result->reason);
-        return TW_OK;
-    }
+    if (status == TW_OK) status = set_up(layer, design, &s, error);
     if (status != TW_OK) return status;
     result->supported = true;
     result->workspace_bytes = s.workspace_bytes;

@@ -14,6 +14,8 @@ tw_status tw_layer_create(tw_device *device, const tw_op *op, const void *params
                           tw_error *error);
 void tw_layer_destroy(tw_layer *layer);
 
+/* From now on on another device: one set of operands and one reference serve several. */
+void tw_layer_use(tw_layer *layer, tw_device *device);
 /* Only these layouts from now on, instead of the first that a design accepts. */
 void tw_layer_force_layouts(tw_layer *layer, tw_layout in, tw_layout out);
 

@@ -552,7 +552,7 @@ static tw_status bind_one(tw_graph *graph, int index, const tw_weights *weights,
         value->data = tensor->data;
         return TW_OK;
     }
-    float *data;
+    float *data = NULL;
     tw_status status = tw_graph_own_parameter(graph, (size_t)index, &data, error);
     if (status == TW_OK) widen(tensor, data, tw_layout_count(&value->shape, TW_PLAIN));
     return status;

@@ -18,7 +18,7 @@ static void one_line(char *text)
         if ((unsigned char)*text < ' ') *text = ' ';
 }
 
-tw_status tw_fail(tw_error *error, tw_status status, const char *format, ...)
+tw_status (tw_fail)(tw_error *error, tw_status status, const char *format, ...)
 {
     if (!error) return status;
     va_list args;
@@ -30,7 +30,7 @@ tw_status tw_fail(tw_error *error, tw_status status, const char *format, ...)
     return status;
 }
 
-tw_status tw_no_memory(tw_error *error, size_t bytes, const char *what)
+tw_status (tw_no_memory)(tw_error *error, size_t bytes, const char *what)
 {
     return tw_fail(error, TW_OUT_OF_MEMORY, "out of memory: %zu bytes for %s", bytes, what);
 }
@@ -38,15 +38,18 @@ tw_status tw_no_memory(tw_error *error, size_t bytes, const char *what)
 void tw_error_prefix(tw_error *error, const char *format, ...)
 {
     if (!error) return;
-    char prefix[256], rest[sizeof error->message];
+    char prefix[256];
     va_list args;
     va_start(args, format);
-    vsnprintf(prefix, sizeof prefix, format, args);
+    vsnprintf(prefix, sizeof prefix - 2, format, args);
     va_end(args);
     one_line(prefix);
-    memcpy(rest, error->message, sizeof rest);
-    int length = snprintf(error->message, sizeof error->message, "%s: ", prefix);
-    snprintf(error->message + length, sizeof error->message - (size_t)length, "%s", rest);
+    strcat(prefix, ": ");
+    size_t length = strlen(prefix), rest = strlen(error->message), room = sizeof error->message - 1 - length;
+    if (rest > room) rest = room;
+    memmove(error->message + length, error->message, rest);
+    memcpy(error->message, prefix, length);
+    error->message[length + rest] = 0;
 }
 
 void *tw_alloc(size_t bytes)

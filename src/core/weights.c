@@ -1,68 +1,80 @@
+/* A table of named tensors in the order of the file, and an index sorted by name for tw_weights_find(). */
 #include "core/weights.h"
-#include "core/status.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct tw_weights {
-    tw_weights_entry *entries; /* in the file's order */
+    atomic_size_t references;
     size_t count;
-    const tw_weights_entry **sorted; /* by name */
-    tw_weights_memory memory;
-    int references; /* atomic */
+    tw_named_tensor *tensors;       /* [count], in the file's order */
+    const tw_named_tensor **sorted; /* [count], by name */
+    void *owner;
+    void (*release)(void *owner);
 };
 
-static int by_name(const void *a, const void *b)
+static int compare_names(const void *a, const void *b)
 {
-    return strcmp((*(const tw_weights_entry *const *)a)->name, (*(const tw_weights_entry *const *)b)->name);
+    const tw_named_tensor *const *left = a, *const *right = b;
+    return strcmp((*left)->name, (*right)->name);
 }
 
-static void destroy(tw_weights *weights)
+static void free_tables(tw_weights *weights)
 {
-    for (size_t i = 0; i < weights->count; i++) {
-        free(weights->entries[i].name);
-        free(weights->entries[i].own);
-    }
-    free(weights->entries);
+    free(weights->tensors);
     free(weights->sorted);
-    if (weights->memory.release) weights->memory.release(weights->memory.context);
     free(weights);
 }
 
-tw_status tw_weights_create(tw_weights_entry *entries, size_t count, tw_weights_memory memory, tw_weights **out,
-                            tw_error *error)
+static tw_status sort_names(tw_weights *weights, tw_error *error)
 {
-    tw_weights scratch = {entries, count, NULL, memory, 1}, *weights = malloc(sizeof *weights);
-    *out = NULL;
-    if (weights) {
-        *weights = scratch;
-        weights->sorted = malloc((count + 1) * sizeof *weights->sorted);
-    }
-    if (!weights || !weights->sorted) {
-        if (!weights && memory.release) memory.release(memory.context);
-        if (weights) destroy(weights);
-        return tw_no_memory(error, count * sizeof *entries, "weights");
-    }
-    for (size_t i = 0; i < count; i++) weights->sorted[i] = &entries[i];
-    qsort(weights->sorted, count, sizeof *weights->sorted, by_name);
-    for (size_t i = 1; i < count; i++)
-        if (strcmp(weights->sorted[i]->name, weights->sorted[i - 1]->name) == 0) {
-            tw_fail(error, TW_INVALID, "two tensors are named \"%s\"", weights->sorted[i]->name);
-            destroy(weights);
-            return TW_INVALID;
-        }
-    *out = weights;
+    for (size_t i = 0; i < weights->count; i++) weights->sorted[i] = &weights->tensors[i];
+    qsort(weights->sorted, weights->count, sizeof *weights->sorted, compare_names);
+    for (size_t i = 1; i < weights->count; i++)
+        if (strcmp(weights->sorted[i - 1]->name, weights->sorted[i]->name) == 0)
+            return tw_fail(error, TW_INVALID, "two tensors are called %.200s", weights->sorted[i]->name);
     return TW_OK;
 }
 
-void tw_weights_retain(tw_weights *weights)
+tw_status tw_weights_create(const tw_weights_source *source, tw_weights **weights, tw_error *error)
 {
-    __atomic_add_fetch(&weights->references, 1, __ATOMIC_RELAXED);
+    *weights = NULL;
+    size_t bytes, slots = source->count ? source->count : 1;
+    if (!tw_checked_mul(slots, sizeof *source->tensors, &bytes)) return tw_no_memory(error, SIZE_MAX, "weights");
+    tw_weights *made = calloc(1, sizeof *made);
+    if (!made) return tw_no_memory(error, sizeof *made, "weights");
+    made->tensors = malloc(bytes);
+    made->sorted = calloc(slots, sizeof *made->sorted);
+    if (!made->tensors || !made->sorted) {
+        free_tables(made);
+        return tw_no_memory(error, bytes, "a table of weights");
+    }
+    if (source->count) memcpy(made->tensors, source->tensors, bytes);
+    made->count = source->count;
+    tw_status status = sort_names(made, error);
+    if (status != TW_OK) {
+        free_tables(made);
+        return status;
+    }
+    atomic_init(&made->references, 1);
+    made->owner = source->owner;
+    made->release = source->release;
+    *weights = made;
+    return TW_OK;
+}
+
+tw_weights *tw_weights_retain(tw_weights *weights)
+{
+    atomic_fetch_add_explicit(&weights->references, 1, memory_order_relaxed);
+    return weights;
 }
 
 void tw_weights_release(tw_weights *weights)
 {
-    if (weights && __atomic_sub_fetch(&weights->references, 1, __ATOMIC_ACQ_REL) == 0) destroy(weights);
+    if (!weights || atomic_fetch_sub_explicit(&weights->references, 1, memory_order_acq_rel) != 1) return;
+    if (weights->release) weights->release(weights->owner);
+    free_tables(weights);
 }
 
 size_t tw_weights_count(const tw_weights *weights)
@@ -72,23 +84,18 @@ size_t tw_weights_count(const tw_weights *weights)
 
 const char *tw_weights_name(const tw_weights *weights, size_t index)
 {
-    return index < weights->count ? weights->entries[index].name : NULL;
+    return index < weights->count ? weights->tensors[index].name : NULL;
 }
 
 const tw_tensor *tw_weights_at(const tw_weights *weights, size_t index)
 {
-    return index < weights->count ? &weights->entries[index].tensor : NULL;
+    return index < weights->count ? &weights->tensors[index].view : NULL;
 }
 
 const tw_tensor *tw_weights_find(const tw_weights *weights, const char *name)
 {
-    size_t low = 0, high = weights->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = strcmp(name, weights->sorted[middle]->name);
-        if (order == 0) return &weights->sorted[middle]->tensor;
-        if (order < 0) high = middle;
-        else low = middle + 1;
-    }
-    return NULL;
+    const tw_named_tensor key = {.name = name}, *key_address = &key;
+    const tw_named_tensor *const *found =
+        bsearch(&key_address, weights->sorted, weights->count, sizeof *weights->sorted, compare_names);
+    return found ? &(*found)->view : NULL;
 }

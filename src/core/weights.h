@@ -1,26 +1,26 @@
-/* Named tensors over one block of memory, usually a mapped file. The formats fill one of these. */
+/* Named tensors that come from one owner: a mapped file, or memory. The core knows nothing of file formats; a format
+ * fills a table through tw_weights_create(), and whoever needs the tensors longer than the caller retains them. */
 #ifndef TW_CORE_WEIGHTS_H
 #define TW_CORE_WEIGHTS_H
 
-#include "tilewise.h"
+#include "core/status.h"
 
-/* Views may be unaligned to their element: a reader of floats copies with memcpy or checks first. */
-typedef struct tw_weights_entry {
-    char *name;       /* owned */
-    tw_tensor tensor; /* a view of the memory, or of `own` */
-    void *own;        /* a row-major copy of what was stored otherwise; null mostly */
-} tw_weights_entry;
+typedef struct tw_named_tensor {
+    const char *name;
+    tw_tensor view; /* its data may be unaligned to the element */
+} tw_named_tensor;
 
-/* Memory that is released with the weights. */
-typedef struct tw_weights_memory {
-    void (*release)(void *context);
-    void *context;
-} tw_weights_memory;
+typedef struct tw_weights_source {
+    const tw_named_tensor *tensors; /* the table is copied; names and data belong to the owner */
+    size_t count;
+    void *owner;
+    void (*release)(void *owner); /* called with the last reference; null: nothing to release */
+} tw_weights_source;
 
-/* Takes over entries (an array from malloc), names and memory, whether it succeeds or not. Names must differ:
- * TW_INVALID says which is there twice. */
-tw_status tw_weights_create(tw_weights_entry *entries, size_t count, tw_weights_memory memory, tw_weights **weights,
-                            tw_error *error);
-void tw_weights_retain(tw_weights *weights);
+/* Refuses two tensors of one name. The owner is taken over on success only. */
+tw_status tw_weights_create(const tw_weights_source *source, tw_weights **weights, tw_error *error);
+
+/* One more reference, for tw_weights_release() to give back. */
+tw_weights *tw_weights_retain(tw_weights *weights);
 
 #endif
