@@ -41,19 +41,20 @@ TW_INLINE vec activate(vec v, int activation)
     return (vec)(((mask)v & ~above) | ((mask)six & above));
 }
 
-/* A run of outputs of one row of one block of channels. */
-typedef struct tile {
+/* `count` tiles, one after another, of one row of one block of channels. */
+typedef struct run_of_tiles {
     const float *in;       /* the input row of the first kernel row that counts, column 0 */
     ptrdiff_t in_row;      /* floats from one such row to the next */
     const float *weights;  /* of that kernel row: [rows][kw][16] */
     int rows;              /* kernel rows inside the input */
     int left;              /* input column of the first output's first tap; may be outside */
+    int count;
     int iw, kw, sw, dilw;
     const float *bias;     /* [16] */
     const float *residual; /* as out, or null */
     float *out;
     int activation;
-} tile;
+} run_of_tiles;
 
 /* What is known where a body is compiled; kw and sw of 0: anything. */
 typedef struct kind {
@@ -62,21 +63,21 @@ typedef struct kind {
 } kind;
 
 /* Lanes [lane, lane + LANES) of an input column. */
-TW_INLINE vec column(const tile *t, kind k, const float *row, int x)
+TW_INLINE vec column(const run_of_tiles *t, kind k, const float *row, int x)
 {
     if (k.border && (x < 0 || x >= t->iw)) return (vec){0};
     return load(row + (ptrdiff_t)x * TW_BLOCK);
 }
 
 /* One kernel row of a kernel known at compile time: column by column. */
-TW_INLINE void add_row(vec *sum, const tile *t, kind k, const float *row, const float *weights)
+TW_INLINE void add_row(vec *sum, const run_of_tiles *t, kind k, const float *row, const float *weights, int left)
 {
     vec w[5];
     TW_UNROLL
     for (int kx = 0; kx < k.kw; kx++) w[kx] = load(weights + kx * TW_BLOCK);
     TW_UNROLL
     for (int x = 0; x < (k.pixels - 1) * k.sw + k.kw; x++) {
-        vec v = column(t, k, row, t->left + x);
+        vec v = column(t, k, row, left + x);
         TW_UNROLL
         for (int kx = 0; kx < k.kw; kx++)
             if (x >= kx && (x - kx) % k.sw == 0 && (x - kx) / k.sw < k.pixels) sum[(x - kx) / k.sw] += v * w[kx];
@@ -84,42 +85,51 @@ TW_INLINE void add_row(vec *sum, const tile *t, kind k, const float *row, const 
 }
 
 /* One kernel row of any kernel: tap by tap. */
-TW_INLINE void add_any_row(vec *sum, const tile *t, kind k, const float *row, const float *weights)
+TW_INLINE void add_any_row(vec *sum, const run_of_tiles *t, kind k, const float *row, const float *weights, int left)
 {
     for (int kx = 0; kx < t->kw; kx++) {
         vec w = load(weights + kx * TW_BLOCK);
-        int x = t->left + kx * t->dilw;
         TW_UNROLL
-        for (int p = 0; p < k.pixels; p++) sum[p] += column(t, k, row, x + p * t->sw) * w;
+        for (int p = 0; p < k.pixels; p++) sum[p] += column(t, k, row, left + kx * t->dilw + p * t->sw) * w;
     }
 }
 
-TW_INLINE void body(const tile *t, kind k)
+/* The tile that begins `pixel` outputs after the run's first. */
+TW_INLINE void body(const run_of_tiles *t, kind k, int pixel, int lane)
 {
-    for (int lane = 0; lane < TW_BLOCK; lane += LANES) {
-        vec sum[WIDE], bias = load(t->bias + lane);
-        TW_UNROLL
-        for (int p = 0; p < k.pixels; p++) sum[p] = bias;
-        const float *row = t->in + lane, *weights = t->weights + lane;
-        for (int ky = 0; ky < t->rows; ky++, row += t->in_row, weights += t->kw * TW_BLOCK) {
-            if (k.kw) add_row(sum, t, k, row, weights);
-            else add_any_row(sum, t, k, row, weights);
-        }
-        TW_UNROLL
-        for (int p = 0; p < k.pixels; p++) {
-            vec v = sum[p];
-            if (t->residual) v += load(t->residual + p * TW_BLOCK + lane);
-            v = activate(v, t->activation);
-            memcpy(t->out + p * TW_BLOCK + lane, &v, sizeof v);
-        }
+    vec sum[WIDE], bias = load(t->bias + lane);
+    TW_UNROLL
+    for (int p = 0; p < k.pixels; p++) sum[p] = bias;
+    const float *row = t->in + lane, *weights = t->weights + lane;
+    int left = t->left + pixel * t->sw;
+    for (int ky = 0; ky < t->rows; ky++, row += t->in_row, weights += t->kw * TW_BLOCK) {
+        if (k.kw) add_row(sum, t, k, row, weights, left);
+        else add_any_row(sum, t, k, row, weights, left);
     }
+    if (t->residual) {
+        TW_UNROLL
+        for (int p = 0; p < k.pixels; p++) sum[p] += load(t->residual + (pixel + p) * TW_BLOCK + lane);
+    }
+    if (t->activation != TW_ACT_NONE) {
+        TW_UNROLL
+        for (int p = 0; p < k.pixels; p++) sum[p] = activate(sum[p], t->activation);
+    }
+    float *out = t->out + pixel * TW_BLOCK + lane;
+    TW_UNROLL
+    for (int p = 0; p < k.pixels; p++) memcpy(out + p * TW_BLOCK, &sum[p], sizeof sum[p]);
 }
 
-typedef void tile_fn(const tile *t);
+typedef void tile_fn(const run_of_tiles *t);
+
+TW_INLINE void bodies_of_run(const run_of_tiles *t, kind k)
+{
+    for (int lane = 0; lane < TW_BLOCK; lane += LANES)
+        for (int i = 0; i < t->count; i++) body(t, k, i * k.pixels, lane);
+}
 
 #define BODY(name, kw, sw, pixels)                                                                                     \
-    static void name##_inner_##pixels(const tile *t) { body(t, (kind){pixels, kw, sw, false}); }                       \
-    static void name##_border_##pixels(const tile *t) { body(t, (kind){pixels, kw, sw, true}); }
+    static void name##_inner_##pixels(const run_of_tiles *t) { bodies_of_run(t, (kind){pixels, kw, sw, false}); }      \
+    static void name##_border_##pixels(const run_of_tiles *t) { bodies_of_run(t, (kind){pixels, kw, sw, true}); }
 #define BODIES(name, kw, sw) BODY(name, kw, sw, 7) BODY(name, kw, sw, 4) BODY(name, kw, sw, 1)
 
 BODIES(any, 0, 0)
@@ -144,23 +154,6 @@ static bodies choose(const tw_conv2d *p)
     return known[p->kw == 5][p->sw - 1];
 }
 
-/* One output row from `pixels` outputs on: as many wide tiles as fit, the last one moved back over its neighbour. */
-static void do_row(const tw_conv2d *p, const bodies *with, const tile *row)
-{
-    for (int ox = 0; ox < p->ow;) {
-        int left = p->ow - ox;
-        int pixels = p->ow >= WIDE && left > NARROW ? WIDE : p->ow >= NARROW ? NARROW : 1;
-        if (ox + pixels > p->ow) ox = p->ow - pixels;
-        tile t = *row;
-        t.left = ox * p->sw - p->pl;
-        t.out += (size_t)ox * TW_BLOCK;
-        if (t.residual) t.residual += (size_t)ox * TW_BLOCK;
-        bool border = t.left < 0 || t.left + (pixels - 1) * p->sw + (p->kw - 1) * p->dilw >= p->iw;
-        (pixels == WIDE ? with->wide : pixels == NARROW ? with->narrow : with->single)[border](&t);
-        ox += pixels;
-    }
-}
-
 static int ceil_div(int a, int b)
 {
     return (a - 1) / b + 1;
@@ -177,36 +170,69 @@ typedef struct job {
     bodies with;
 } job;
 
+/* One output row: as many wide tiles as fit, the last one moved back over its neighbour. Wide ones that touch no
+ * border go in one run. */
+static void do_row(const job *j, const run_of_tiles *row)
+{
+    const tw_conv2d *p = j->p;
+    run_of_tiles t = *row;
+    for (int ox = 0; ox < p->ow;) {
+        int pixels = p->ow >= WIDE && p->ow - ox > NARROW ? WIDE : p->ow >= NARROW ? NARROW : 1;
+        if (ox + pixels > p->ow) ox = p->ow - pixels;
+        t.left = ox * p->sw - p->pl;
+        t.out = row->out + (size_t)ox * TW_BLOCK;
+        t.residual = row->residual ? row->residual + (size_t)ox * TW_BLOCK : NULL;
+        int spare = p->iw - 1 - (t.left + (pixels - 1) * p->sw + (p->kw - 1) * p->dilw); /* columns behind the tile */
+        bool border = t.left < 0 || spare < 0;
+        t.count = border || pixels < WIDE ? 1 : smaller(spare / (pixels * p->sw) + 1, (p->ow - ox) / pixels);
+        (pixels == WIDE ? j->with.wide : pixels == NARROW ? j->with.narrow : j->with.single)[border](&t);
+        ox += pixels * t.count;
+    }
+}
+
+/* What the rows of a plane have in common. */
+static void enter_plane(const job *j, size_t plane, run_of_tiles *t, float *bias)
+{
+    const tw_conv2d *p = j->p;
+    size_t block = plane % (size_t)ceil_div(p->oc, TW_BLOCK);
+    t->weights = (const float *)j->step->packed + block * (size_t)(p->kh * p->kw) * TW_BLOCK;
+    if (!j->step->in[2]) return;
+    int channels = smaller(TW_BLOCK, p->oc - (int)block * TW_BLOCK);
+    memcpy(bias, (const float *)j->step->in[2] + block * TW_BLOCK, (size_t)channels * sizeof *bias);
+    memset(bias + channels, 0, (size_t)(TW_BLOCK - channels) * sizeof *bias);
+}
+
 /* Items are [image][block of channels][output row]. */
 static void do_rows(const void *context, size_t begin, size_t end, int thread)
 {
     (void)thread;
     const job *j = context;
     const tw_conv2d *p = j->p;
-    size_t blocks = (size_t)ceil_div(p->oc, TW_BLOCK);
     ptrdiff_t in_row = (ptrdiff_t)p->iw * TW_BLOCK;
+    float bias[TW_BLOCK] = {0};
+    run_of_tiles plane_of = {.in_row = in_row * p->dilh, .iw = p->iw, .kw = p->kw, .sw = p->sw, .dilw = p->dilw,
+                             .bias = bias, .activation = p->activation};
+    size_t plane = begin / (size_t)p->oh;
+    int oy = (int)(begin % (size_t)p->oh);
+    enter_plane(j, plane, &plane_of, bias);
     for (size_t i = begin; i < end; i++) {
-        size_t plane = i / (size_t)p->oh, block = plane % blocks;
-        int top = (int)(i % (size_t)p->oh) * p->sh - p->pt;
-        int first = top < 0 ? ceil_div(-top, p->dilh) : 0;                             /* kernel rows inside */
-        int last = p->ih > top ? smaller(p->kh, ceil_div(p->ih - top, p->dilh)) : 0;
-        tile t = {.in_row = in_row * p->dilh, .rows = last - first, .iw = p->iw, .kw = p->kw, .sw = p->sw,
-                  .dilw = p->dilw, .activation = p->activation};
+        run_of_tiles t = plane_of;
+        int top = oy * p->sh - p->pt, first = 0, last = p->kh; /* kernel rows inside the input */
+        if (top < 0) first = ceil_div(-top, p->dilh);
+        if (top + (p->kh - 1) * p->dilh >= p->ih) last = p->ih > top ? ceil_div(p->ih - top, p->dilh) : 0;
+        t.rows = last - first;
         t.in = j->step->in[0];
-        t.weights = (const float *)j->step->packed + block * (size_t)(p->kh * p->kw) * TW_BLOCK;
         if (t.rows > 0) {
             t.in += ((ptrdiff_t)plane * p->ih + top + (ptrdiff_t)first * p->dilh) * in_row;
             t.weights += (size_t)(first * p->kw) * TW_BLOCK;
         }
-        float bias[TW_BLOCK] = {0};
-        if (j->step->in[2]) {
-            size_t channels = (size_t)smaller(TW_BLOCK, p->oc - (int)block * TW_BLOCK);
-            memcpy(bias, (const float *)j->step->in[2] + block * TW_BLOCK, channels * sizeof *bias);
-        }
-        t.bias = bias;
         t.out = (float *)j->step->out + i * (size_t)p->ow * TW_BLOCK;
         if (j->step->in[3]) t.residual = (const float *)j->step->in[3] + i * (size_t)p->ow * TW_BLOCK;
-        do_row(p, &j->with, &t);
+        do_row(j, &t);
+        if (++oy == p->oh && i + 1 < end) {
+            oy = 0;
+            enter_plane(j, ++plane, &plane_of, bias);
+        }
     }
 }
 
