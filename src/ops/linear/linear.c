@@ -90,7 +90,7 @@ static tw_status parse(const char *text, void *params, tw_error *error)
 {
     static const char *const keys[] = {"mb", "ic", "oc", "id", "ih", "iw", "act", "bias"};
     enum { MB, IC, OC, ID, IH, IW, ACT, BIAS, KEYS };
-    int values[KEYS] = {[MB] = 1, [ID] = 1, [IH] = 1, [IW] = 1, [BIAS] = 1};
+    int values[KEYS] = {[MB] = 1, [ID] = 1, [IH] = 1, [IW] = 1};
     uint64_t seen;
     tw_status status = tw_desc_scan(text, keys, values, KEYS, &seen, error);
     if (status != TW_OK) return status;
@@ -107,7 +107,7 @@ static tw_status parse(const char *text, void *params, tw_error *error)
     tw_linear *p = params;
     *p = (tw_linear){values[MB], features, values[OC], values[ACT], values[BIAS]};
     status = check(p, error);
-    if (status != TW_OK) tw_error_prefix(error, "problem \"%s\": ", text);
+    if (status != TW_OK) tw_error_prefix(error, "problem \"%s\"", text);
     return status;
 }
 
@@ -117,8 +117,8 @@ static void print(const void *params, char *text, size_t size)
     int length = snprintf(text, size, "mb%dic%doc%d", p->n, p->ic, p->oc);
     if (p->activation && length >= 0 && (size_t)length < size)
         length += snprintf(text + length, size - (size_t)length, "act%d", p->activation);
-    if (!p->has_bias && length >= 0 && (size_t)length < size)
-        snprintf(text + length, size - (size_t)length, "bias0");
+    if (p->has_bias && length >= 0 && (size_t)length < size)
+        snprintf(text + length, size - (size_t)length, "bias1");
 }
 
 const tw_op tw_op_linear = {
