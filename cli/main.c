@@ -98,13 +98,12 @@ static void guard_streams(void)
     for (int fd = 0; fd <= 2; fd++)
         if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) < 0) break;
     signal(SIGPIPE, SIG_IGN);
+    errno = 0;
 }
 
 static int close_output(int code)
 {
-    errno = 0;
-    bool failed = ferror(stdout) != 0;
-    if (fflush(stdout) == 0 && !failed) return code;
+    if (!ferror(stdout) && fflush(stdout) == 0) return code;
     if (code != EXIT_BROKEN) cli_note("standard output: %s", strerror(errno ? errno : EIO));
     return EXIT_BROKEN;
 }

@@ -12,6 +12,7 @@ struct tw_results {
     tw_results_desc desc;
     cJSON *root, *devices, *rows;
     bool no_memory;
+    int write_error; /* errno of the first write that failed */
 };
 
 /* ---- text ---- */
@@ -397,7 +398,7 @@ void tw_results_add(tw_results *results, cJSON *row)
         char *text = cJSON_PrintUnformatted(row);
         if (text) fprintf(results->desc.out, "%s\n", text);
         else results->no_memory = true;
-        fflush(results->desc.out);
+        if (fflush(results->desc.out) != 0 && !results->write_error) results->write_error = errno;
         free(text);
         cJSON_Delete(row);
         return;
@@ -425,7 +426,7 @@ tw_status tw_results_finish(tw_results *results, tw_error *error)
 {
     const tw_results_desc *desc = &results->desc;
     table t = {.out = desc->out, .columns = desc->columns, .rows = results->rows};
-    errno = 0;
+    errno = results->write_error;
     switch (desc->format) {
     case TW_FORMAT_JSON: print_json(results); break;
     case TW_FORMAT_JSONL: break;

@@ -37,7 +37,7 @@ void tw_samples_free(tw_samples *samples)
 /* Is one more iteration due, `elapsed` seconds after the first began? */
 static bool due(const tw_timing_desc *desc, size_t done, double elapsed)
 {
-    enum { ITERATIONS = 10, PATIENCE = 10 };
+    enum { ITERATIONS = 10, PATIENCE = 2 };
     if (done == 0 || elapsed < desc->duration_s) return true;
     if (desc->iterations > 0) return done < (size_t)desc->iterations;
     return done < ITERATIONS && elapsed < PATIENCE * desc->duration_s;

@@ -9,7 +9,7 @@
 #include "tilewise.h"
 
 typedef struct tw_timing_desc {
-    int iterations;    /* at least this many; 0: 10, or fewer once 10 times the duration has passed, but never none */
+    int iterations;    /* at least this many; 0: 10, or fewer once twice the duration has passed, but never none */
     double warm_up_ms; /* untimed iterations until this has passed; 0: none */
     double duration_s; /* timed iterations until this has passed; 0: as many as `iterations` says */
 } tw_timing_desc;
