@@ -11,8 +11,13 @@ __attribute__((format(printf, 3, 4))) tw_status tw_fail(tw_error *error, tw_stat
 tw_status tw_no_memory(tw_error *error, size_t bytes, const char *what);
 
 /* The same, with the value in the open: the compiler and its analyser see that a failure is not TW_OK. */
-#define tw_fail(error, status, ...) ((void)(tw_fail)(error, status, __VA_ARGS__), (status))
-#define tw_no_memory(error, bytes, what) ((void)(tw_no_memory)(error, bytes, what), TW_OUT_OF_MEMORY)
+static inline tw_status tw_known(tw_status returned, tw_status status)
+{
+    (void)returned;
+    return status;
+}
+#define tw_fail(error, status, ...) tw_known((tw_fail)(error, status, __VA_ARGS__), status)
+#define tw_no_memory(error, bytes, what) tw_known((tw_no_memory)(error, bytes, what), TW_OUT_OF_MEMORY)
 
 /* Puts "context: " before the message that is there. */
 __attribute__((format(printf, 2, 3))) void tw_error_prefix(tw_error *error, const char *format, ...);

@@ -56,13 +56,14 @@ tw_status tw_shape_count(const tw_shape *shape, tw_dtype dtype, size_t *count, t
 tw_status tw_tensor_create(tw_dtype dtype, const tw_shape *shape, tw_tensor *tensor, tw_error *error)
 {
     size_t count;
+    tw_shape wanted = *shape; /* which may be the tensor's own */
     *tensor = (tw_tensor){0};
-    tw_status status = tw_shape_count(shape, dtype, &count, error);
+    tw_status status = tw_shape_count(&wanted, dtype, &count, error);
     if (status != TW_OK) return status;
     size_t bytes = count * tw_dtype_bytes(dtype);
     void *data = tw_alloc_zero(bytes);
     if (!data) return tw_no_memory(error, bytes, "a tensor");
-    *tensor = (tw_tensor){dtype, *shape, data};
+    *tensor = (tw_tensor){dtype, wanted, data};
     return TW_OK;
 }
 
