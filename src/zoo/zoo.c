@@ -72,46 +72,48 @@ const char *tw_zoo_name(size_t index)
     return index < NETWORKS ? networks[index].name : NULL;
 }
 
-static const network *find(const char *name, tw_error *error)
+static tw_status find(const char *name, const network **found, tw_error *error)
 {
     const char *wanted = strcmp(name, "squeezenet") == 0 ? "squeezenet1_1" : name;
     for (size_t i = 0; i < NETWORKS; i++)
-        if (strcmp(networks[i].name, wanted) == 0) return &networks[i];
+        if (strcmp(networks[i].name, wanted) == 0) {
+            *found = &networks[i];
+            return TW_OK;
+        }
     char known[512] = "";
     for (size_t i = 0, length = 0; i < NETWORKS && length < sizeof known; i++)
         length += (size_t)snprintf(known + length, sizeof known - length, "%s%s", i ? ", " : "", networks[i].name);
-    tw_fail(error, TW_INVALID, "%s: no such network; there are %s", name, known);
-    return NULL;
+    return tw_fail(error, TW_INVALID, "%s: no such network; there are %s", name, known);
 }
 
-/* The network, and the description with its defaults filled in; null where either is wrong. */
-static const network *resolve(const char *name, const tw_zoo_desc *desc, tw_zoo_desc *full, tw_error *error)
+/* The network, and the description with its defaults filled in. */
+static tw_status resolve(const char *name, const tw_zoo_desc *desc, const network **found, tw_zoo_desc *full,
+                         tw_error *error)
 {
-    const network *n = find(name, error);
-    if (!n) return NULL;
+    tw_status status = find(name, found, error);
+    if (status != TW_OK) return status;
+    const network *n = *found;
     *full = desc ? *desc : (tw_zoo_desc){0};
     if (full->image_size == 0) full->image_size = n->size;
     if (full->classes == 0) full->classes = n->classes;
     if (full->image_size < 1 || full->image_size > MAX_SIZE)
-        tw_fail(error, TW_INVALID, "%s: image size %d, expected 1 to %d", n->name, full->image_size, MAX_SIZE);
-    else if (full->image_size <= 2 * n->recipe->pad)
-        tw_fail(error, TW_INVALID, "%s: image size %d is too small for its border of %d zeros on each side", n->name,
-                full->image_size, n->recipe->pad);
-    else if (full->classes < 1)
-        tw_fail(error, TW_INVALID, "%s: %d classes, expected at least 1", n->name, full->classes);
-    else
-        return n;
-    return NULL;
+        return tw_fail(error, TW_INVALID, "%s: image size %d, expected 1 to %d", n->name, full->image_size, MAX_SIZE);
+    if (full->image_size <= 2 * n->recipe->pad)
+        return tw_fail(error, TW_INVALID, "%s: image size %d is too small for its border of %d zeros on each side",
+                       n->name, full->image_size, n->recipe->pad);
+    if (full->classes < 1)
+        return tw_fail(error, TW_INVALID, "%s: %d classes, expected at least 1", n->name, full->classes);
+    return TW_OK;
 }
 
 tw_status tw_zoo_create(const char *name, const tw_zoo_desc *desc, tw_graph **graph, tw_error *error)
 {
     tw_zoo_desc full;
     *graph = NULL;
-    const network *n = resolve(name, desc, &full, error);
-    if (!n) return TW_INVALID;
+    const network *n;
     tw_graph *g;
-    tw_status status = tw_graph_create(n->name, &g, error);
+    tw_status status = resolve(name, desc, &n, &full, error);
+    if (status == TW_OK) status = tw_graph_create(n->name, &g, error);
     if (status != TW_OK) return status;
 
     int size = full.image_size;
@@ -131,8 +133,9 @@ tw_status tw_zoo_create(const char *name, const tw_zoo_desc *desc, tw_graph **gr
 tw_status tw_zoo_preprocess(const char *name, const tw_zoo_desc *desc, tw_preprocess *how, tw_error *error)
 {
     tw_zoo_desc full;
-    const network *n = resolve(name, desc, &full, error);
-    if (!n) return TW_INVALID;
+    const network *n;
+    tw_status status = resolve(name, desc, &n, &full, error);
+    if (status != TW_OK) return status;
     const recipe *r = n->recipe;
     int crop = full.image_size - 2 * r->pad, own_crop = n->size - 2 * r->pad;
     *how = (tw_preprocess){
