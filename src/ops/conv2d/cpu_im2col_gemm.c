@@ -3,9 +3,9 @@
  *
  * The columns are never whole in memory: a work item writes those of up to PANELS * vectors * 16 neighbouring pixels,
  * DEPTH rows of k at a time, straight in the order in which the tile kernel of devices/cpu/tile.h reads its vectors:
- * [panel][k][vectors * 16]. A tile is some output channels (whose weights are broadcast, packed as
- * [group][k / 16][oc][16]) times one panel of pixels; sums of earlier rows of k wait in y. Tiles pass over the panels
- * before they go on to the next channels: 14 channels' weights stay in L1, the panels (128 KB) in L2.
+ * [panel][k][vectors * 16]. A tile is up to 14 output channels (whose weights are broadcast, packed as
+ * [group][tile][k / 16][channel][16]) times one panel of pixels; sums of earlier rows of k wait in y. A tile's weights
+ * pass over all panels before the next tile's: they stay in L1, the panels (128 KB) in L2.
  * Bound by the multiply-add unit where oc is large; each element of the columns is written once and read oc / 14
  * times, so that for few channels the writing decides. Plain in and out; any group, stride and dilation. */
 #include "core/status.h"
@@ -22,9 +22,10 @@ enum { DEPTH = 256 /* rows of k in a slice: 16 blocks of 16 */, PANELS = 4, ITEM
 typedef struct cut {
     int k, blocks;       /* rows of the columns, and in blocks of 16 */
     int ocg, plane;      /* output channels of a group, pixels */
+    int rows, tiles;     /* channels of a tile (the last may have fewer); tiles of a group */
     int width;           /* pixels of a panel */
     int panels, chunks;  /* panels of an item; items of a plane */
-    int split, splits;   /* output channels of an item; items that share a chunk of pixels */
+    int split, splits;   /* tiles of an item; items that share a chunk of pixels */
 } cut;
 
 static int ceil_div(int a, int b)
@@ -37,40 +38,43 @@ static int smaller(int a, int b)
     return a < b ? a : b;
 }
 
-static int tile_channels(void)
-{
-    return tw_tile_pixels(TW_VARIANT_ISA, tw_tile_vectors(TW_VARIANT_ISA));
-}
-
 static cut cut_up(const tw_conv2d *p, const tw_device *device)
 {
     cut c = {.k = p->ic / p->groups * p->kh * p->kw, .ocg = p->oc / p->groups, .plane = p->oh * p->ow};
     c.blocks = ceil_div(c.k, TW_BLOCK);
+    c.rows = ceil_div(c.ocg, ceil_div(c.ocg, tw_tile_pixels(TW_VARIANT_ISA, tw_tile_vectors(TW_VARIANT_ISA))));
+    c.tiles = ceil_div(c.ocg, c.rows);
     c.width = tw_tile_vectors(TW_VARIANT_ISA) * TW_BLOCK;
     int threads = tw_cpu_threads(device), all = ceil_div(c.plane, c.width);
     double wanted = threads > 1 ? (double)threads * ITEMS_PER_THREAD : 1, others = (double)p->n * p->groups;
     c.panels = smaller(all, PANELS);
     while (c.panels > 1 && others * ceil_div(all, c.panels) < wanted) c.panels--;
     c.chunks = ceil_div(all, c.panels);
-    int tiles = ceil_div(c.ocg, tile_channels()), splits = 1;
-    while (splits < tiles && others * c.chunks * splits < wanted) splits++;
-    c.split = ceil_div(tiles, splits) * tile_channels();
-    c.splits = ceil_div(c.ocg, c.split);
+    int splits = 1;
+    while (splits < c.tiles && others * c.chunks * splits < wanted) splits++;
+    c.split = ceil_div(c.tiles, splits);
+    c.splits = ceil_div(c.tiles, c.split);
     return c;
 }
 
-/* ---- weights: int32 offsets[k / 16] of the blocks, then [group][k / 16][ocg][16], zero beyond k ---- */
+/* ---- weights: int32 offsets[k / 16] of a tile's blocks, then [group][tile][k / 16][rows][16] ---- */
 
 static size_t offsets_bytes(const cut *c)
 {
     return tw_align((size_t)c->blocks * sizeof(int32_t));
 }
 
+/* Floats of one tile. */
+static size_t tile_weights(const cut *c)
+{
+    return (size_t)c->blocks * (size_t)c->rows * TW_BLOCK;
+}
+
 static size_t packed_bytes(const tw_problem *problem, const tw_device *device)
 {
     const tw_conv2d *p = problem->params;
     cut c = cut_up(p, device);
-    return offsets_bytes(&c) + (size_t)p->oc * (size_t)c.blocks * TW_BLOCK * sizeof(float);
+    return offsets_bytes(&c) + (size_t)p->groups * (size_t)c.tiles * tile_weights(&c) * sizeof(float);
 }
 
 static void pack(const tw_problem *problem, const tw_device *device, const void *const *in, void *packed)
@@ -78,15 +82,16 @@ static void pack(const tw_problem *problem, const tw_device *device, const void 
     const tw_conv2d *p = problem->params;
     cut c = cut_up(p, device);
     int32_t *offsets = packed;
-    for (int i = 0; i < c.blocks; i++) offsets[i] = i * c.ocg * TW_BLOCK;
+    for (int i = 0; i < c.blocks; i++) offsets[i] = i * c.rows * TW_BLOCK;
     const float *w = in[1];
     float *to = (float *)((char *)packed + offsets_bytes(&c));
-    for (int g = 0; g < p->groups; g++)
+    for (int tile = 0; tile < p->groups * c.tiles; tile++)
         for (int block = 0; block < c.blocks; block++)
-            for (int oc = 0; oc < c.ocg; oc++, to += TW_BLOCK) {
-                const float *from = w + (size_t)(g * c.ocg + oc) * (size_t)c.k + (size_t)block * TW_BLOCK;
-                int depth = smaller(TW_BLOCK, c.k - block * TW_BLOCK);
-                for (int i = 0; i < TW_BLOCK; i++) to[i] = i < depth ? from[i] : 0;
+            for (int row = 0; row < c.rows; row++, to += TW_BLOCK) {
+                int oc = tile % c.tiles * c.rows + row, left = c.k - block * TW_BLOCK;
+                int depth = oc < c.ocg ? smaller(left, TW_BLOCK) : 0;
+                size_t from = (size_t)(tile / c.tiles * c.ocg + oc) * (size_t)c.k + (size_t)block * TW_BLOCK;
+                for (int i = 0; i < TW_BLOCK; i++) to[i] = i < depth ? w[from + (size_t)i] : 0;
             }
 }
 
@@ -109,7 +114,7 @@ typedef struct job {
     cut c;
 } job;
 
-/* An item: pixels [first, first + pixels) of the output channels [begin, end) of group g of image n. */
+/* An item: pixels [first, first + pixels) of the tiles [begin, end) of group g of image n. */
 typedef struct place {
     int n, g, first, pixels, begin, end;
 } place;
@@ -134,11 +139,11 @@ static void write_panels(const job *j, const place *at, int k, int depth, float 
 static void start_from_bias(const job *j, const place *at, float *y)
 {
     const float *bias = (const float *)j->step->in[2] + at->g * j->c.ocg;
-    for (int oc = at->begin; oc < at->end; oc++)
+    for (int oc = at->begin * j->c.rows; oc < smaller(at->end * j->c.rows, j->c.ocg); oc++)
         for (int i = 0; i < at->pixels; i++) y[(size_t)oc * (size_t)j->c.plane + (size_t)i] = bias[oc];
 }
 
-/* Rows [k, k + depth), whose columns are in `panels`: tiles of channels outside, panels inside. */
+/* Rows [k, k + depth), whose columns are in `panels`: tiles outside, panels inside. */
 static void multiply(const job *j, const place *at, int k, int depth, const float *panels)
 {
     const cut *c = &j->c;
@@ -150,12 +155,11 @@ static void multiply(const job *j, const place *at, int k, int depth, const floa
                     .tails = depth % TW_BLOCK != 0, .tail = depth % TW_BLOCK, .c_pixel = c->plane, .c_vector = TW_BLOCK};
     tile.accumulate = k > 0 || step->in[2];
     tile.activation = end ? j->p->activation : TW_ACT_NONE;
-    const float *weights = (const float *)((const char *)step->packed + offsets_bytes(c)) +
-                           (size_t)at->g * (size_t)c->ocg * (size_t)c->blocks * TW_BLOCK;
-    int channels = at->end - at->begin, tiles = ceil_div(channels, tile_channels()), oc = at->begin;
-    for (int i = 0; i < tiles; i++, oc += tile.pixels) {
-        tile.pixels = channels / tiles + (i < channels % tiles);
-        tile.a = weights + (size_t)oc * TW_BLOCK;
+    const float *weights = (const float *)((const char *)step->packed + offsets_bytes(c));
+    for (int i = at->begin; i < at->end; i++) {
+        int oc = i * c->rows;
+        tile.pixels = smaller(c->rows, c->ocg - oc);
+        tile.a = weights + (size_t)(at->g * c->tiles + i) * tile_weights(c);
         tile.b = panels;
         for (int done = 0; done < at->pixels; done += c->width, tile.b += (size_t)depth * (size_t)c->width) {
             int count = smaller(c->width, at->pixels - done);
@@ -169,7 +173,7 @@ static void multiply(const job *j, const place *at, int k, int depth, const floa
     }
 }
 
-/* Items are [image][group][chunk of pixels][split of output channels]. */
+/* Items are [image][group][chunk of pixels][split of the tiles]. */
 static void do_items(const void *context, size_t begin, size_t end, int thread)
 {
     const job *j = context;
@@ -181,7 +185,7 @@ static void do_items(const void *context, size_t begin, size_t end, int thread)
         at.first = (int)(chunk % (size_t)c->chunks) * c->panels * c->width;
         at.pixels = smaller(c->panels * c->width, c->plane - at.first);
         at.begin = (int)(i % (size_t)c->splits) * c->split;
-        at.end = smaller(at.begin + c->split, c->ocg);
+        at.end = smaller(at.begin + c->split, c->tiles);
         if (j->step->in[2])
             start_from_bias(j, &at, (float *)j->step->out + group * (size_t)c->ocg * (size_t)c->plane + at.first);
         for (int k = 0; k < c->k; k += DEPTH) {
@@ -209,7 +213,7 @@ static bool supports(const tw_problem *problem, const tw_device *device, const c
     if (!tw_conv2d_is_plain(problem, reason)) return false;
     *reason = "the problem is too large for 32-bit offsets";
     int64_t k = (int64_t)(p->ic / p->groups) * p->kh * p->kw;
-    return k < INT_MAX / TW_BLOCK && (k + TW_BLOCK) * (p->oc / p->groups) < INT_MAX && (int64_t)p->oh * p->ow < INT_MAX / 4;
+    return k < INT_MAX / (TW_BLOCK * TW_TILE_MAX_PIXELS) && (int64_t)p->oh * p->ow < INT_MAX / 4;
 }
 
 /* Multiply-adds of the tiles, vectors that fill at a time, and writing the columns, about two floats a cycle. */
@@ -217,10 +221,10 @@ static double cost(const tw_problem *problem, const tw_device *device)
 {
     const tw_conv2d *p = problem->params;
     cut c = cut_up(p, device);
-    double tiles = ceil_div(c.ocg, tile_channels()), sums = c.ocg / tiles * c.width / TW_BLOCK;
+    double sums = (double)c.ocg / c.tiles * c.width / TW_BLOCK;
     double tile = c.k * (sums > 4.2 ? sums : 4.2) + 4 * sums + 60;
     double fill = (double)c.plane / (ceil_div(c.plane, c.width) * c.width);
-    double columns = (double)c.k * c.width / 2 * c.splits / tiles;
+    double columns = (double)c.k * c.width / 2 * c.splits / c.tiles;
     double efficiency = 0.93 * fill * c.k * sums / (tile + columns);
     return tw_cpu_seconds(device, problem->op->flops(p), efficiency, tw_problem_bytes(problem), tw_cpu_threads(device));
 }
