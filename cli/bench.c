@@ -144,10 +144,14 @@ static bool check_subject(const cli_options *options)
 {
     int subjects = (options->argument_count > 0) + (options->layer != NULL) + (options->shapes != NULL);
     const char *wrong = NULL;
-    if (subjects != 1) wrong = "expected one of MODEL..., --layer OP:DESC, --shapes [OP:]FILE";
-    else if (options->argument_count == 0 && options->image) wrong = "--image is for networks";
-    else if (options->argument_count == 0 && cli_given(options, CLI_DUMP_PROFILE)) wrong = "--dumpProfile is for networks";
-    else if (options->argument_count > 1 && options->weights) wrong = "--weights is for one network";
+    if (subjects != 1)
+        wrong = "expected one of MODEL..., --layer OP:DESC, --shapes [OP:]FILE";
+    else if (options->argument_count == 0 && options->image)
+        wrong = "--image is for networks";
+    else if (options->argument_count == 0 && cli_given(options, CLI_DUMP_PROFILE))
+        wrong = "--dumpProfile is for networks";
+    else if (options->argument_count > 1 && options->weights)
+        wrong = "--weights is for one network";
     if (wrong) cli_note("bench: %s", wrong);
     return !wrong;
 }
@@ -176,9 +180,10 @@ const cli_command cli_bench = {
     .name = "bench",
     .summary = "time networks end to end, or the designs of a layer against each other",
     .usage = "MODEL...|--layer OP:DESC|--shapes [OP:]FILE [OPTION...]",
-    .text = "Lists are swept in all combinations. A layer's designs are first checked against the reference: a wrong one\n"
-            "is not timed, and the exit status is 1. Problems are benchdnn's descriptors after the operator's name; a\n"
-            "shape file holds one or more a line. --design all runs every design and names the fastest.",
+    .text =
+        "Lists are swept in all combinations. A layer's designs are first checked against the reference: a wrong one\n"
+        "is not timed, and the exit status is 1. Problems are benchdnn's descriptors after the operator's name; a\n"
+        "shape file holds one or more a line. --design all runs every design and names the fastest.",
     .examples = "  tilewise bench resnet18 --threads 1,2 --batch 1,8\n"
                 "  tilewise bench vgg16 --design auto,im2col_gemm,conv2d=winograd --fallback auto -o md\n"
                 "  tilewise bench --layer conv2d:mb1ic64ih56oc64oh56kh3ph1 --design all\n"
@@ -188,8 +193,8 @@ const cli_command cli_bench = {
                CLI_BIT(CLI_DEVICE) | CLI_BIT(CLI_DESIGN) | CLI_BIT(CLI_FALLBACK) | CLI_BIT(CLI_PRECISION) |
                CLI_BIT(CLI_THREADS) | CLI_BIT(CLI_BATCH) | CLI_BIT(CLI_WEIGHTS) | CLI_BIT(CLI_SEED) |
                CLI_BIT(CLI_IMAGE_SIZE) | CLI_BIT(CLI_FORMAT) | CLI_BIT(CLI_HELP),
-    .lists = CLI_BIT(CLI_DEVICE) | CLI_BIT(CLI_DESIGN) | CLI_BIT(CLI_PRECISION) | CLI_BIT(CLI_THREADS) |
-             CLI_BIT(CLI_BATCH),
+    .lists =
+        CLI_BIT(CLI_DEVICE) | CLI_BIT(CLI_DESIGN) | CLI_BIT(CLI_PRECISION) | CLI_BIT(CLI_THREADS) | CLI_BIT(CLI_BATCH),
     .max_arguments = CLI_MAX_LIST,
     .takes_model = true,
     .run = run,

@@ -42,7 +42,8 @@ static void wanted_design(const char *spec, const char *op, char name[64])
     snprintf(name, 64, "auto");
     for (const char *at = spec; *at;) {
         size_t length = strcspn(at, ","), op_length = strcspn(at, "=,");
-        if (op_length == length) snprintf(name, 64, "%.*s", (int)length, at);
+        if (op_length == length)
+            snprintf(name, 64, "%.*s", (int)length, at);
         else if (strlen(op) == op_length && strncmp(op, at, op_length) == 0)
             snprintf(name, 64, "%.*s", (int)(length - op_length - 1), at + op_length + 1);
         at += length + (at[length] == ',');
@@ -98,7 +99,8 @@ static tw_status enter_named(match *m, const char *name, tw_error *error)
     tw_bench_row row = m->row;
     row.design = name;
     tw_status status = TW_OK;
-    if (design) status = enter(m, design, error);
+    if (design)
+        status = enter(m, design, error);
     else {
         status = tw_fail(error, TW_UNAVAILABLE, "%s: %s has no design %s on %s", m->contest.problem,
                          m->contest.op->name, name, kind);
@@ -119,11 +121,16 @@ static tw_status enter_wanted(match *m, tw_error *error)
         char name[64];
         tw_status status;
         wanted_design(specs->items[i], m->contest.op->name, name);
-        if (strcmp(name, "all") == 0) status = enter_all(m, error);
-        else if (strcmp(name, "auto") == 0) status = enter_auto(m, error);
-        else status = enter_named(m, name, error);
-        if (status == TW_UNAVAILABLE) m->b->code = cli_worse(m->b->code, cli_fail(error));
-        else if (status != TW_OK) return status;
+        if (strcmp(name, "all") == 0)
+            status = enter_all(m, error);
+        else if (strcmp(name, "auto") == 0)
+            status = enter_auto(m, error);
+        else
+            status = enter_named(m, name, error);
+        if (status == TW_UNAVAILABLE)
+            m->b->code = cli_worse(m->b->code, cli_fail(error));
+        else if (status != TW_OK)
+            return status;
     }
     return TW_OK;
 }
@@ -133,7 +140,8 @@ static tw_status enter_wanted(match *m, tw_error *error)
 static void append_ratio(char *text, size_t size, double ms, double best_ms, const char *name)
 {
     size_t used = strlen(text);
-    if (isfinite(ms) && ms != best_ms) snprintf(text + used, size - used, "; %.1f times as fast as %s", ms / best_ms, name);
+    if (isfinite(ms) && ms != best_ms)
+        snprintf(text + used, size - used, "; %.1f times as fast as %s", ms / best_ms, name);
 }
 
 static void tell_winner(const tw_contest *contest, int designs)
@@ -171,11 +179,13 @@ static tw_status compete(match *m, const subject *s, const char *text, tw_error 
 /* CPU designs of a layer compute in fp32; a place may also not be there. */
 static bool unavailable(const bench_point *at, char *reason, size_t size)
 {
-    if (!at->place->device) snprintf(reason, size, "%s", at->place->error.message);
+    if (!at->place->device)
+        snprintf(reason, size, "%s", at->place->error.message);
     else if (at->precision != TW_PRECISION_FP32 && strcmp(at->place->info.id, "cpu") == 0)
         snprintf(reason, size, "cpu: precision %s: the CPU's designs compute in fp32",
                  cli_precision_name(at->precision));
-    else return false;
+    else
+        return false;
     return true;
 }
 

@@ -78,13 +78,11 @@ static tw_status measure(bench *b, tw_network *network, tw_bench_row *row, tw_er
         tw_results_add(b->results, bench_row_json(b, row, &samples));
     }
     tw_samples_free(&samples);
-    if (status == TW_OK && cli_given(b->options, CLI_DUMP_PROFILE))
-        status = dump_profile(b, network, &row->key, error);
+    if (status == TW_OK && cli_given(b->options, CLI_DUMP_PROFILE)) status = dump_profile(b, network, &row->key, error);
     return status;
 }
 
-static tw_status try_design(bench *b, const cli_model *model, const bench_point *at, tw_bench_row *row,
-                            tw_error *error)
+static tw_status try_design(bench *b, const cli_model *model, const bench_point *at, tw_bench_row *row, tw_error *error)
 {
     if (!at->place->device) {
         *error = at->place->error;
@@ -139,8 +137,10 @@ static void bench_point_designs(bench *b, const cli_model *model, const bench_po
     row.preprocess_ms = preprocess_ms;
     for (int i = 0; i < b->options->designs.count; i++) {
         row.design = b->options->designs.items[i];
-        if (strcmp(row.design, "all") == 0) bench_all_designs(b, model, at, row);
-        else bench_design(b, model, at, row, true);
+        if (strcmp(row.design, "all") == 0)
+            bench_all_designs(b, model, at, row);
+        else
+            bench_design(b, model, at, row, true);
     }
 }
 
@@ -149,8 +149,7 @@ static tw_status bench_model(bench *b, const char *name, tw_error *error)
     cli_model model;
     double preprocess_ms = NAN;
     tw_status status = cli_model_open(b->options, name, CLI_RANDOM_WEIGHTS, &model, error);
-    if (status == TW_OK && b->options->image)
-        status = time_preprocessing(b->options, &model, &preprocess_ms, error);
+    if (status == TW_OK && b->options->image) status = time_preprocessing(b->options, &model, &preprocess_ms, error);
     for (int p = 0; p < b->place_count && status == TW_OK; p++)
         for (int i = 0; i < b->options->precisions.count; i++)
             for (int j = 0; j < b->options->batches.count; j++) {

@@ -119,8 +119,10 @@ static void add_class(cJSON *object, const classifier *c, const rank *r)
 static void add_json(classifier *c, int device, const photo *image)
 {
     cJSON *row = result_row(c, device, image), *top = NULL;
-    if (image->error) cJSON_AddNullToObject(row, "top");
-    else top = cJSON_AddArrayToObject(row, "top");
+    if (image->error)
+        cJSON_AddNullToObject(row, "top");
+    else
+        top = cJSON_AddArrayToObject(row, "top");
     for (int i = 0; top && i < c->top; i++) {
         cJSON *entry = cJSON_CreateObject();
         add_class(entry, c, &ranks_of(c, device)[i]);
@@ -225,13 +227,17 @@ static void add_rows(classifier *c, const photo *image)
         c->disagreements += !all_agree(c, image->slot);
     }
     if (format == TW_FORMAT_TABLE || format == TW_FORMAT_MD) {
-        if (image->error) add_error_line(c, image);
-        else add_lines(c, image);
+        if (image->error)
+            add_error_line(c, image);
+        else
+            add_lines(c, image);
         return;
     }
     for (int d = 0; d < c->devices; d++) {
-        if (format == TW_FORMAT_CSV) add_csv(c, d, image);
-        else add_json(c, d, image);
+        if (format == TW_FORMAT_CSV)
+            add_csv(c, d, image);
+        else
+            add_json(c, d, image);
     }
 }
 
@@ -434,9 +440,10 @@ const cli_command cli_classify = {
     .name = "classify",
     .summary = "say what is in photographs: the most probable classes",
     .usage = "MODEL IMAGE... [OPTION...]",
-    .text = "IMAGE is a JPEG or PNG file, or a folder of them. Weights are those of --weights, else of the data folder\n"
-            "that 'make demo' fills ($TILEWISE_DATA, else ~/.local/share/tilewise). Several devices are shown side by\n"
-            "side; they agree where no class's probability differs by more than 0.001 (in fp32).",
+    .text =
+        "IMAGE is a JPEG or PNG file, or a folder of them. Weights are those of --weights, else of the data folder\n"
+        "that 'make demo' fills ($TILEWISE_DATA, else ~/.local/share/tilewise). Several devices are shown side by\n"
+        "side; they agree where no class's probability differs by more than 0.001 (in fp32).",
     .examples = "  tilewise classify efficientnet_lite0 cat.jpg\n"
                 "  tilewise classify resnet18 --weights resnet18.pth --top 3 photos/ -o json\n"
                 "  tilewise classify efficientnet_lite0 cat.jpg --layers",

@@ -58,8 +58,9 @@ const cli_command cli_designs = {
     .name = "designs",
     .summary = "list every design of every operator on every device",
     .usage = "[OP]",
-    .text = "A design is one way to do one operator on one device. Those in brackets are a vendor's library, a yardstick\n"
-            "that is never chosen by itself. The order is preference where predicted times tie.",
+    .text =
+        "A design is one way to do one operator on one device. Those in brackets are a vendor's library, a yardstick\n"
+        "that is never chosen by itself. The order is preference where predicted times tie.",
     .examples = "  tilewise designs\n"
                 "  tilewise designs conv2d",
     .options = CLI_BIT(CLI_FORMAT) | CLI_BIT(CLI_HELP),

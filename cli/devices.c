@@ -9,10 +9,10 @@
 enum { MAX_INDEX = 64 };
 
 static const tw_column columns[] = {
-    {"device", "device", TW_COLUMN_TEXT},          {"name", "name", TW_COLUMN_TEXT},
-    {"features", "features", TW_COLUMN_TEXT},      {"threads", "threads", TW_COLUMN_COUNT},
-    {"memory_bytes", "memory", TW_COLUMN_BYTES},   {"precisions", "precisions", TW_COLUMN_TEXT},
-    {"peak_gflops", "GFLOP/s", TW_COLUMN_NUMBER},  {"peak_gbps", "GB/s", TW_COLUMN_NUMBER},
+    {"device", "device", TW_COLUMN_TEXT},           {"name", "name", TW_COLUMN_TEXT},
+    {"features", "features", TW_COLUMN_TEXT},       {"threads", "threads", TW_COLUMN_COUNT},
+    {"memory_bytes", "memory", TW_COLUMN_BYTES},    {"precisions", "precisions", TW_COLUMN_TEXT},
+    {"peak_gflops", "GFLOP/s", TW_COLUMN_NUMBER},   {"peak_gbps", "GB/s", TW_COLUMN_NUMBER},
     {"reason", "why it is absent", TW_COLUMN_TEXT},
 };
 
@@ -27,7 +27,8 @@ static bool has_precision(tw_device *device, int precision)
     const tw_init_desc init = {.seed = 1};
     const tw_plan_desc desc = {.precision = (tw_precision)precision};
     tw_plan *plan = NULL;
-    bool made = tw_graph_init(graph, &init, NULL) == TW_OK && tw_plan_create(graph, device, &desc, &plan, NULL) == TW_OK;
+    bool made =
+        tw_graph_init(graph, &init, NULL) == TW_OK && tw_plan_create(graph, device, &desc, &plan, NULL) == TW_OK;
     if (made) tw_plan_release(plan);
     tw_graph_release(graph);
     return made;
@@ -91,8 +92,10 @@ static int describe_kind(const cli_options *options, tw_results *results, const 
 {
     tw_error error;
     tw_status status = describe(options, results, kind, &error);
-    if (status == TW_UNAVAILABLE) add_absent(results, kind, &error);
-    else if (status != TW_OK) return cli_fail(&error);
+    if (status == TW_UNAVAILABLE)
+        add_absent(results, kind, &error);
+    else if (status != TW_OK)
+        return cli_fail(&error);
     for (int i = 1; status == TW_OK && i < MAX_INDEX; i++) {
         char name[32];
         snprintf(name, sizeof name, "%s:%d", kind, i);

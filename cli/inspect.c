@@ -178,8 +178,9 @@ const cli_command cli_inspect = {
     .name = "inspect",
     .summary = "show a network's layers, shapes, parameters, FLOPs, memory plan and designs",
     .usage = "MODEL [OPTION...]",
-    .text = "Layers are a plan's steps: batch normalisation is folded into weights, activations and residual sums into\n"
-            "the layer before. A reorder carries the name of the value that it brings into another layout.",
+    .text =
+        "Layers are a plan's steps: batch normalisation is folded into weights, activations and residual sums into\n"
+        "the layer before. A reorder carries the name of the value that it brings into another layout.",
     .examples = "  tilewise inspect resnet18\n"
                 "  tilewise inspect vgg16 --batch 8 --design im2col_gemm --fallback auto\n"
                 "  tilewise inspect efficientnet_lite0 -o json",

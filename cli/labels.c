@@ -50,8 +50,10 @@ static tw_status from_json(const char *path, const char *text, cli_labels *label
         char key[24];
         snprintf(key, sizeof key, "%zu", i);
         if (cJSON_IsObject(root)) item = cJSON_GetObjectItemCaseSensitive(root, key);
-        if (cJSON_IsString(item)) status = set_label(labels, i, item->valuestring, error);
-        else status = tw_fail(error, TW_INVALID, "%s: class %s has no name: expected a string", path, key);
+        if (cJSON_IsString(item))
+            status = set_label(labels, i, item->valuestring, error);
+        else
+            status = tw_fail(error, TW_INVALID, "%s: class %s has no name: expected a string", path, key);
         if (cJSON_IsArray(root)) item = item->next;
     }
     cJSON_Delete(root);
@@ -64,8 +66,10 @@ static tw_status from_file(const char *path, cli_labels *labels, tw_error *error
     tw_status status = tw_text_read(path, "labels", &text, error);
     if (status != TW_OK) return status;
     char first = text[strspn(text, " \t\r\n")];
-    if (first == '[' || first == '{') status = from_json(path, text, labels, error);
-    else status = from_lines(path, text, labels, error);
+    if (first == '[' || first == '{')
+        status = from_json(path, text, labels, error);
+    else
+        status = from_lines(path, text, labels, error);
     free(text);
     return status;
 }
@@ -87,10 +91,12 @@ tw_status cli_labels_open(const cli_options *options, size_t classes, cli_labels
     *labels = (cli_labels){calloc(classes + 1, sizeof *labels->items), classes};
     if (!labels->items) return tw_no_memory(error, classes * sizeof *labels->items, "labels");
     tw_status status;
-    if (options->labels) status = from_file(options->labels, labels, error);
+    if (options->labels)
+        status = from_file(options->labels, labels, error);
     else if (classes == IMAGENET_CLASSES && cli_data_path("imagenet_classes", ".json", path) && access(path, R_OK) == 0)
         status = from_file(path, labels, error);
-    else status = from_numbers(labels, error);
+    else
+        status = from_numbers(labels, error);
     if (status != TW_OK) cli_labels_close(labels);
     return status;
 }

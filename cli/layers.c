@@ -28,8 +28,7 @@ tw_status cli_layer_rows(const tw_network *network, const tw_profile *profile, c
     row.key = *key;
     *rows = cJSON_CreateArray();
     tw_status status = TW_OK;
-    for (size_t i = 0; i < profile->steps && status == TW_OK; i++)
-        status = add_row(network, profile, i, row, *rows);
+    for (size_t i = 0; i < profile->steps && status == TW_OK; i++) status = add_row(network, profile, i, row, *rows);
     if (status == TW_OK) return TW_OK;
     cJSON_Delete(*rows);
     *rows = NULL;

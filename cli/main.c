@@ -126,9 +126,12 @@ static int run_command(const cli_command *command, int argc, char **argv)
     cli_options options;
     tw_error error;
     int code = EXIT_DONE;
-    if (cli_options_parse(command, argc, argv, &options, &error) != TW_OK) code = cli_fail(&error);
-    else if (options.help) print_help(command);
-    else code = command->run(&options);
+    if (cli_options_parse(command, argc, argv, &options, &error) != TW_OK)
+        code = cli_fail(&error);
+    else if (options.help)
+        print_help(command);
+    else
+        code = command->run(&options);
     cli_options_free(&options);
     return code;
 }

@@ -26,10 +26,11 @@ static tw_status find_weights(const char *name, char path[CLI_PATH_SIZE], tw_err
 {
     if (cli_data_path(name, ".safetensors", path) && access(path, R_OK) == 0) return TW_OK;
     if (cli_data_path(name, ".pth", path) && access(path, R_OK) == 0) return TW_OK;
-    return tw_fail(error, TW_INVALID,
-                   "%s: needs real weights: there is no %s (nor .safetensors); give --weights FILE, or 'make demo' gets "
-                   "those of efficientnet_lite0",
-                   name, cli_data_path(name, ".pth", path) ? path : "data folder");
+    return tw_fail(
+        error, TW_INVALID,
+        "%s: needs real weights: there is no %s (nor .safetensors); give --weights FILE, or 'make demo' gets "
+        "those of efficientnet_lite0",
+        name, cli_data_path(name, ".pth", path) ? path : "data folder");
 }
 
 static tw_status bind_file(tw_graph *graph, const char *path, tw_error *error)

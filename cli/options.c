@@ -14,12 +14,15 @@
 enum { MAX_NAMES = 256 };
 
 static const char *const device_names[] = {"cpu", "cuda", "metal", "metal-sim", "metal-cuda"};
-static const char *const precision_names[] = {
-    [TW_PRECISION_FP32] = "fp32", [TW_PRECISION_TF32] = "tf32", [TW_PRECISION_FP16] = "fp16",
-    [TW_PRECISION_BF16] = "bf16"};
-static const char *const format_names[] = {
-    [TW_FORMAT_TABLE] = "table", [TW_FORMAT_JSON] = "json", [TW_FORMAT_JSONL] = "jsonl", [TW_FORMAT_CSV] = "csv",
-    [TW_FORMAT_MD] = "md"};
+static const char *const precision_names[] = {[TW_PRECISION_FP32] = "fp32",
+                                              [TW_PRECISION_TF32] = "tf32",
+                                              [TW_PRECISION_FP16] = "fp16",
+                                              [TW_PRECISION_BF16] = "bf16"};
+static const char *const format_names[] = {[TW_FORMAT_TABLE] = "table",
+                                           [TW_FORMAT_JSON] = "json",
+                                           [TW_FORMAT_JSONL] = "jsonl",
+                                           [TW_FORMAT_CSV] = "csv",
+                                           [TW_FORMAT_MD] = "md"};
 #define NAMES(array) ((cli_names){array, sizeof(array) / sizeof *(array)})
 
 const char *cli_precision_name(int precision)
@@ -155,8 +158,10 @@ static tw_status parse_design(cli_options *options, char *text, tw_error *error)
         char *part = (char *)parts.items[i];
         bool assigned = strchr(part, '=');
         status = assigned ? check_assignment(part, error) : check_design(NULL, part, error);
-        if (assigned && joined) part[-1] = ',';
-        else options->designs.items[options->designs.count++] = part;
+        if (assigned && joined)
+            part[-1] = ',';
+        else
+            options->designs.items[options->designs.count++] = part;
         joined = assigned;
     }
     return status;
@@ -196,7 +201,8 @@ static tw_status parse_seed(cli_options *options, char *text, tw_error *error)
     errno = 0;
     unsigned long long parsed = strtoull(text, &end, 10);
     if (!isdigit((unsigned char)text[0]) || *end || errno)
-        return tw_fail(error, TW_INVALID, "\"%s\" is not a number from 0 to %llu", text, (unsigned long long)UINT64_MAX);
+        return tw_fail(error, TW_INVALID, "\"%s\" is not a number from 0 to %llu", text,
+                       (unsigned long long)UINT64_MAX);
     options->seed = parsed;
     return TW_OK;
 }
@@ -285,11 +291,14 @@ static const option_info infos[CLI_OPTIONS] = {
     [CLI_LAYERS] = {"layers", NULL, NULL, "show which design ran each layer, and its time"},
     [CLI_INPUT] = {"input", "FILE", parse_input, "the input, float32, .npy: [batch][channels][height][width]"},
     [CLI_OUTPUT] = {"output", "FILE", parse_output, "where the output goes, .npy"},
-    [CLI_DUMP_LAYERS] = {"dump-layers", "DIR", parse_dump_layers, "write every value that the plan keeps, DIR/NAME.npy"},
+    [CLI_DUMP_LAYERS] = {"dump-layers", "DIR", parse_dump_layers,
+                         "write every value that the plan keeps, DIR/NAME.npy"},
     [CLI_LAYER] = {"layer", "OP:DESC", parse_layer, "one layer, as conv2d:mb1ic64ih56oc64oh56kh3ph1"},
-    [CLI_SHAPES] = {"shapes", "[OP:]FILE", parse_shapes, "the layers in a benchdnn shape file; OP is conv2d unless named"},
+    [CLI_SHAPES] = {"shapes", "[OP:]FILE", parse_shapes,
+                    "the layers in a benchdnn shape file; OP is conv2d unless named"},
     [CLI_IMAGE] = {"image", "FILE", parse_image, "time the preprocessing of this photograph too"},
-    [CLI_ITERATIONS] = {"iterations", "N", parse_iterations, "time at least N runs (default 10, fewer where they take twice --duration)"},
+    [CLI_ITERATIONS] = {"iterations", "N", parse_iterations,
+                        "time at least N runs (default 10, fewer where they take twice --duration)"},
     [CLI_WARM_UP] = {"warmUp", "MS", parse_warm_up, "run untimed for MS milliseconds first (default 200)"},
     [CLI_DURATION] = {"duration", "S", parse_duration, "time for at least S seconds (default 3)"},
     [CLI_PERCENTILE] = {"percentile", "P,...", parse_percentile, "more percentiles than 90, 95 and 99"},
@@ -304,8 +313,8 @@ static void print_option(cli_option index, bool list)
 {
     const option_info *info = &infos[index];
     char left[64];
-    snprintf(left, sizeof left, "%s--%s%s%s%s", index == CLI_FORMAT ? "-o, " : "", info->name, info->argument ? " " : "",
-             info->argument ? info->argument : "", list ? ",..." : "");
+    snprintf(left, sizeof left, "%s--%s%s%s%s", index == CLI_FORMAT ? "-o, " : "", info->name,
+             info->argument ? " " : "", info->argument ? info->argument : "", list ? ",..." : "");
     printf("  %-26s %s\n", left, info->help);
 }
 
@@ -351,7 +360,8 @@ static tw_status unknown_option(const cli_command *command, const char *word, tw
 static tw_status refuse(const cli_command *command, int found, const char *word, tw_error *error)
 {
     if (found == ':') return tw_fail(error, TW_INVALID, "%s: %s needs a value", command->name, word);
-    if (strncmp(word, "--", 2) != 0) return tw_fail(error, TW_INVALID, "%s: unknown option \"-%c\"", command->name, optopt);
+    if (strncmp(word, "--", 2) != 0)
+        return tw_fail(error, TW_INVALID, "%s: unknown option \"-%c\"", command->name, optopt);
     if (optopt) return tw_fail(error, TW_INVALID, "%s: %s takes no value", command->name, word);
     return unknown_option(command, word, error);
 }
@@ -404,8 +414,7 @@ static tw_status check_arguments(const cli_command *command, const cli_options *
 /* Words with anything but harmless characters are put in single quotes. */
 static void append_word(char *line, const char *word)
 {
-    static const char *const plain =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@%";
+    static const char *const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@%";
     bool quote = *word == 0 || word[strspn(word, plain)];
     strcat(line, quote ? " '" : " ");
     strcat(line, word);
@@ -428,7 +437,8 @@ static void list_options(const cli_command *command, struct option *list)
 {
     for (int i = 0; i < CLI_OPTIONS; i++)
         if (command->options & CLI_BIT(i))
-            *list++ = (struct option){infos[i].name, infos[i].argument ? required_argument : no_argument, NULL, i + 1000};
+            *list++ =
+                (struct option){infos[i].name, infos[i].argument ? required_argument : no_argument, NULL, i + 1000};
     *list = (struct option){0};
 }
 

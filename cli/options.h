@@ -55,12 +55,12 @@ typedef struct cli_numbers {
 
 /* Every list has at least one element: the default, where the option was not given. */
 typedef struct cli_options {
-    uint64_t given;         /* CLI_BIT(...) of those on the command line */
-    cli_texts devices;      /* cpu */
-    cli_texts designs;      /* auto */
+    uint64_t given;          /* CLI_BIT(...) of those on the command line */
+    cli_texts devices;       /* cpu */
+    cli_texts designs;       /* auto */
     cli_integers precisions; /* tw_precision: fp32 */
-    cli_integers threads;   /* 0: one a core */
-    cli_integers batches;   /* 1 */
+    cli_integers threads;    /* 0: one a core */
+    cli_integers batches;    /* 1 */
     cli_numbers percentiles; /* none beyond those that every row has */
     bool fallback;
     uint64_t seed; /* 1 */

@@ -4,11 +4,16 @@
 #include "session.h"
 
 static const tw_column columns[] = {
-    {"layer", "layer", TW_COLUMN_TEXT},       {"op", "op", TW_COLUMN_TEXT},
-    {"design", "design", TW_COLUMN_TEXT},     {"min_ms", "min ms", TW_COLUMN_NUMBER},
-    {"median_ms", "median ms", TW_COLUMN_NUMBER}, {"share_pct", "% of time", TW_COLUMN_NUMBER},
-    {"predicted_ms", "predicted ms", TW_COLUMN_NUMBER}, {"gflops", "GFLOP/s", TW_COLUMN_NUMBER},
-    {"gbps", "GB/s", TW_COLUMN_NUMBER},       {"roofline_pct", "% of roofline", TW_COLUMN_NUMBER},
+    {"layer", "layer", TW_COLUMN_TEXT},
+    {"op", "op", TW_COLUMN_TEXT},
+    {"design", "design", TW_COLUMN_TEXT},
+    {"min_ms", "min ms", TW_COLUMN_NUMBER},
+    {"median_ms", "median ms", TW_COLUMN_NUMBER},
+    {"share_pct", "% of time", TW_COLUMN_NUMBER},
+    {"predicted_ms", "predicted ms", TW_COLUMN_NUMBER},
+    {"gflops", "GFLOP/s", TW_COLUMN_NUMBER},
+    {"gbps", "GB/s", TW_COLUMN_NUMBER},
+    {"roofline_pct", "% of roofline", TW_COLUMN_NUMBER},
 };
 
 /* Each step, then the whole run. */

@@ -10,8 +10,8 @@ void cli_progress(int done, int total, const char *what)
     if (!isatty(STDERR_FILENO) || total < 1) return;
     if (done > total) done = total;
     int filled = (int)((long)done * WIDTH / total);
-    fprintf(stderr, "\r\x1b[K[%.*s%*s] %d/%d %.60s", filled, "########################", WIDTH - filled, "", done, total,
-            what);
+    fprintf(stderr, "\r\x1b[K[%.*s%*s] %d/%d %.60s", filled, "########################", WIDTH - filled, "", done,
+            total, what);
     fflush(stderr);
 }
 

@@ -118,8 +118,9 @@ const cli_command cli_run = {
     .name = "run",
     .summary = "run a network on a tensor from a file",
     .usage = "MODEL --input x.npy --output y.npy [OPTION...]",
-    .text = "The batch is the input's first dimension. Zoo graphs end in logits. Without --weights they are random, by\n"
-            "--seed. --dump-layers writes what each step computes; values that fusion removed are not there.",
+    .text =
+        "The batch is the input's first dimension. Zoo graphs end in logits. Without --weights they are random, by\n"
+        "--seed. --dump-layers writes what each step computes; values that fusion removed are not there.",
     .examples = "  tilewise run resnet18 --weights resnet18.pth --input x.npy --output logits.npy\n"
                 "  tilewise run lenet5 --seed 7 --input x.npy --output y.npy --dump-layers layers",
     .options = CLI_BIT(CLI_INPUT) | CLI_BIT(CLI_OUTPUT) | CLI_BIT(CLI_DUMP_LAYERS) | CLI_BIT(CLI_DEVICE) |

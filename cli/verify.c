@@ -10,17 +10,25 @@
 enum { MAX_NAMES = 512 };
 
 static const tw_column operator_columns[] = {
-    {"op", "operator", TW_COLUMN_TEXT},          {"device", "device", TW_COLUMN_TEXT},
-    {"design", "design", TW_COLUMN_TEXT},        {"status", "status", TW_COLUMN_TEXT},
-    {"passed", "passed", TW_COLUMN_COUNT},       {"incorrect", "incorrect", TW_COLUMN_COUNT},
-    {"not_supported", "refused", TW_COLUMN_COUNT}, {"max_rel_err", "worst error", TW_COLUMN_ERROR},
+    {"op", "operator", TW_COLUMN_TEXT},
+    {"device", "device", TW_COLUMN_TEXT},
+    {"design", "design", TW_COLUMN_TEXT},
+    {"status", "status", TW_COLUMN_TEXT},
+    {"passed", "passed", TW_COLUMN_COUNT},
+    {"incorrect", "incorrect", TW_COLUMN_COUNT},
+    {"not_supported", "refused", TW_COLUMN_COUNT},
+    {"max_rel_err", "worst error", TW_COLUMN_ERROR},
     {"tolerance", "tolerance", TW_COLUMN_ERROR},
 };
 static const tw_column network_columns[] = {
-    {"layer", "layer", TW_COLUMN_TEXT},           {"op", "op", TW_COLUMN_TEXT},
-    {"design", "design", TW_COLUMN_TEXT},         {"status", "status", TW_COLUMN_TEXT},
-    {"max_abs_err", "max error", TW_COLUMN_ERROR}, {"mean_abs_err", "mean error", TW_COLUMN_ERROR},
-    {"max_rel_err", "max of scale", TW_COLUMN_ERROR}, {"tolerance", "tolerance", TW_COLUMN_ERROR},
+    {"layer", "layer", TW_COLUMN_TEXT},
+    {"op", "op", TW_COLUMN_TEXT},
+    {"design", "design", TW_COLUMN_TEXT},
+    {"status", "status", TW_COLUMN_TEXT},
+    {"max_abs_err", "max error", TW_COLUMN_ERROR},
+    {"mean_abs_err", "mean error", TW_COLUMN_ERROR},
+    {"max_rel_err", "max of scale", TW_COLUMN_ERROR},
+    {"tolerance", "tolerance", TW_COLUMN_ERROR},
 };
 
 cJSON *verify_row(const tw_bench_row *row, double mean_abs_err, double tolerance)
@@ -65,9 +73,10 @@ const cli_command cli_verify = {
     .name = "verify",
     .summary = "check designs against the reference in double precision",
     .usage = "[OP|MODEL] [OPTION...]",
-    .text = "For an operator (or all): every design on a set of problems, outputs poisoned with NaN and guarded. For a\n"
-            "network: the output of every layer against a run of the reference alone, unfused. Errors are relative to the\n"
-            "layer's scale, the largest magnitude of its reference. The exit status is 1 where one is too large.",
+    .text =
+        "For an operator (or all): every design on a set of problems, outputs poisoned with NaN and guarded. For a\n"
+        "network: the output of every layer against a run of the reference alone, unfused. Errors are relative to the\n"
+        "layer's scale, the largest magnitude of its reference. The exit status is 1 where one is too large.",
     .examples = "  tilewise verify\n"
                 "  tilewise verify conv2d --design winograd -o json\n"
                 "  tilewise verify resnet18 --threads 2",

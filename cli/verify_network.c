@@ -65,9 +65,8 @@ static tw_status check_design(verification *v, const char *design, bool fallback
 {
     tw_network network;
     tw_plan_info plan;
-    const tw_plan_desc desc = {.precision = (tw_precision)v->options->precisions.items[0],
-                               .designs = design,
-                               .fallback = fallback};
+    const tw_plan_desc desc = {
+        .precision = (tw_precision)v->options->precisions.items[0], .designs = design, .fallback = fallback};
     cli_progress(0, 1, design);
     tw_status status = open_kept(v, desc, &network, error);
     if (status != TW_OK) return status;

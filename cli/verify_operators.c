@@ -38,7 +38,8 @@ static bool is_wanted(const cli_options *options, const char *design)
 {
     if (!cli_given(options, CLI_DESIGN)) return true;
     for (int i = 0; i < options->designs.count; i++)
-        if (strcmp(options->designs.items[i], design) == 0 || strcmp(options->designs.items[i], "all") == 0) return true;
+        if (strcmp(options->designs.items[i], design) == 0 || strcmp(options->designs.items[i], "all") == 0)
+            return true;
     return false;
 }
 
@@ -59,9 +60,12 @@ static tw_status check_design(verification *v, tw_contest *contest, tally *t, tw
     tw_bench_row_init(&row);
     tw_status status = tw_contest_enter(contest, t->design, NULL, &row, error);
     if (status != TW_OK) return status;
-    if (strcmp(row.status, "ok") == 0) t->passed++;
-    else if (strcmp(row.status, "not_supported") == 0) t->not_supported++;
-    else t->incorrect++;
+    if (strcmp(row.status, "ok") == 0)
+        t->passed++;
+    else if (strcmp(row.status, "not_supported") == 0)
+        t->not_supported++;
+    else
+        t->incorrect++;
     if (row.max_rel_err > t->worst) t->worst = row.max_rel_err;
     if (strcmp(row.status, "incorrect") == 0) {
         cli_note("%s: %s is incorrect: %s", contest->problem, t->design->name, row.reason);
@@ -114,8 +118,7 @@ static tw_status check_operator(verification *v, const tw_op *op, tw_error *erro
         cli_progress((int)i, (int)count, op->name);
         status = check_problem(v, op, problems[i], error);
     }
-    for (size_t i = 0; i < v->designs && is_text(v->options) && status == TW_OK; i++)
-        add_tally(v, op, &v->tallies[i]);
+    for (size_t i = 0; i < v->designs && is_text(v->options) && status == TW_OK; i++) add_tally(v, op, &v->tallies[i]);
     return status;
 }
 
@@ -157,7 +160,8 @@ int verify_operators(const cli_options *options, const char *op, tw_results *res
         return EXIT_BAD_INPUT;
     }
     if (options->precisions.items[0] != TW_PRECISION_FP32) {
-        cli_note("cpu: precision %s: the CPU's designs compute in fp32", cli_precision_name(options->precisions.items[0]));
+        cli_note("cpu: precision %s: the CPU's designs compute in fp32",
+                 cli_precision_name(options->precisions.items[0]));
         return EXIT_UNAVAILABLE;
     }
     verification v = {.options = options, .results = results};

@@ -12,12 +12,8 @@ enum { MAX_DESIGNS = 64 };
 tw_status tw_contest_open(const tw_contest_desc *desc, tw_contest *contest, tw_error *error)
 {
     const tw_op *op = desc->op;
-    *contest = (tw_contest){.device = desc->device,
-                            .op = op,
-                            .best_ms = NAN,
-                            .naive_ms = NAN,
-                            .reference_ms = NAN,
-                            .yardstick_ms = NAN};
+    *contest = (tw_contest){
+        .device = desc->device, .op = op, .best_ms = NAN, .naive_ms = NAN, .reference_ms = NAN, .yardstick_ms = NAN};
     contest->params = calloc(1, op->params_size);
     if (!contest->params) return tw_no_memory(error, op->params_size, "a problem");
     tw_status status = op->parse(desc->text, contest->params, error);
@@ -92,7 +88,8 @@ static void dispose(tw_contest *contest, const tw_layer_result *result, tw_bench
     row->max_rel_err = result->max_rel_err;
     row->status = result->correct ? "ok" : "incorrect";
     if (result->correct) return;
-    if (result->fault) snprintf(contest->reason, sizeof contest->reason, "%s", result->fault);
+    if (result->fault)
+        snprintf(contest->reason, sizeof contest->reason, "%s", result->fault);
     else
         snprintf(contest->reason, sizeof contest->reason, "error %.2g of the layer's scale, tolerance %.2g",
                  result->max_rel_err, result->tolerance);

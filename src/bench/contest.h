@@ -19,9 +19,9 @@ typedef struct tw_contest {
     tw_layer *layer;
     char problem[192]; /* "conv2d:mb1ic..." with all that was implied */
     double flops, bytes;
-    char reason[192];   /* of the last row */
+    char reason[192]; /* of the last row */
     double mean_abs_err;
-    tw_samples samples; /* of the last row */
+    tw_samples samples;                                   /* of the last row */
     double best_ms, naive_ms, reference_ms, yardstick_ms; /* medians; NaN where there are none */
     const tw_design *best, *yardstick;
 } tw_contest;

@@ -14,8 +14,7 @@ static tw_status record(void *context, tw_error *error)
 {
     recorder *r = context;
     double start = tw_now();
-    tw_status status =
-        tw_run_profile(r->network->run, &r->network->input, &r->network->output, r->step_seconds, error);
+    tw_status status = tw_run_profile(r->network->run, &r->network->input, &r->network->output, r->step_seconds, error);
     if (status == TW_OK) status = tw_samples_add(&r->profile->starts, start - r->origin, error);
     for (size_t i = 0; i < r->profile->steps && status == TW_OK; i++)
         status = tw_samples_add(&r->profile->in_steps, r->step_seconds[i], error);

@@ -20,8 +20,11 @@ struct tw_results {
 /* The length of the valid UTF-8 sequence at `text`, or 0. */
 static size_t utf8_length(const unsigned char *text)
 {
-    size_t length = text[0] < 0x80 ? 1 : text[0] >= 0xc2 && text[0] < 0xe0 ? 2 : text[0] >= 0xe0 && text[0] < 0xf0 ? 3
-                    : text[0] >= 0xf0 && text[0] < 0xf5 ? 4 : 0;
+    size_t length = text[0] < 0x80                      ? 1
+                    : text[0] >= 0xc2 && text[0] < 0xe0 ? 2
+                    : text[0] >= 0xe0 && text[0] < 0xf0 ? 3
+                    : text[0] >= 0xf0 && text[0] < 0xf5 ? 4
+                                                        : 0;
     for (size_t i = 1; i < length; i++)
         if ((text[i] & 0xc0) != 0x80) return 0;
     bool surrogate = text[0] == 0xed && length == 3 && text[1] >= 0xa0;
@@ -79,15 +82,19 @@ void tw_format_bytes(double bytes, char *text, size_t size)
 void tw_row_text(cJSON *row, const char *key, const char *text)
 {
     char *valid = text ? valid_utf8(text) : NULL;
-    if (valid) cJSON_AddStringToObject(row, key, valid);
-    else cJSON_AddNullToObject(row, key);
+    if (valid)
+        cJSON_AddStringToObject(row, key, valid);
+    else
+        cJSON_AddNullToObject(row, key);
     free(valid);
 }
 
 void tw_row_number(cJSON *row, const char *key, double number)
 {
-    if (isfinite(number)) cJSON_AddNumberToObject(row, key, number);
-    else cJSON_AddNullToObject(row, key);
+    if (isfinite(number))
+        cJSON_AddNumberToObject(row, key, number);
+    else
+        cJSON_AddNullToObject(row, key);
 }
 
 cJSON *tw_row_create(const tw_row_key *key)
@@ -101,15 +108,18 @@ cJSON *tw_row_create(const tw_row_key *key)
     return row;
 }
 
-#define FIELD(name) {#name, offsetof(tw_bench_row, name)}
+#define FIELD(name)                                                                                                    \
+    {                                                                                                                  \
+#name, offsetof(tw_bench_row, name)                                                                            \
+    }
 static const struct {
     const char *key;
     size_t offset;
 } bench_numbers[] = {
-    FIELD(samples),    FIELD(min_ms),  FIELD(median_ms),     FIELD(mean_ms), FIELD(p90_ms),
-    FIELD(p95_ms),     FIELD(p99_ms),  FIELD(cv),            FIELD(init_ms), FIELD(preprocess_ms),
-    FIELD(h2d_ms),     FIELD(device_ms), FIELD(d2h_ms),      FIELD(flops),   FIELD(bytes),
-    FIELD(gflops),     FIELD(gbps),    FIELD(roofline_pct),  FIELD(max_abs_err), FIELD(max_rel_err),
+    FIELD(samples), FIELD(min_ms),    FIELD(median_ms),    FIELD(mean_ms),     FIELD(p90_ms),
+    FIELD(p95_ms),  FIELD(p99_ms),    FIELD(cv),           FIELD(init_ms),     FIELD(preprocess_ms),
+    FIELD(h2d_ms),  FIELD(device_ms), FIELD(d2h_ms),       FIELD(flops),       FIELD(bytes),
+    FIELD(gflops),  FIELD(gbps),      FIELD(roofline_pct), FIELD(max_abs_err), FIELD(max_rel_err),
 };
 #undef FIELD
 static const size_t bench_number_count = sizeof bench_numbers / sizeof *bench_numbers;
@@ -219,8 +229,10 @@ static void print_cell(const table *t, size_t index, const char *text, const cha
 {
     bool last = index + 1 == t->columns.count, right = t->columns.items[index].kind != TW_COLUMN_TEXT;
     int space = t->widths[index] - text_width(text);
-    if (t->markdown) fputs(index == 0 ? "| " : " | ", t->out);
-    else if (index > 0) fputs("  ", t->out);
+    if (t->markdown)
+        fputs(index == 0 ? "| " : " | ", t->out);
+    else if (index > 0)
+        fputs("  ", t->out);
     if (right) fprintf(t->out, "%*s", space, "");
     if (t->colour) fputs(style, t->out);
     print_cell_text(t, text);
@@ -396,8 +408,10 @@ void tw_results_add(tw_results *results, cJSON *row)
 {
     if (results->desc.format == TW_FORMAT_JSONL) {
         char *text = cJSON_PrintUnformatted(row);
-        if (text) fprintf(results->desc.out, "%s\n", text);
-        else results->no_memory = true;
+        if (text)
+            fprintf(results->desc.out, "%s\n", text);
+        else
+            results->no_memory = true;
         if (fflush(results->desc.out) != 0 && !results->write_error) results->write_error = errno;
         free(text);
         cJSON_Delete(row);
@@ -417,8 +431,10 @@ static void print_json(tw_results *results)
     cJSON_AddItemToObject(results->root, "rows", results->rows);
     results->rows = NULL;
     char *text = cJSON_Print(results->root);
-    if (text) fprintf(results->desc.out, "%s\n", text);
-    else results->no_memory = true;
+    if (text)
+        fprintf(results->desc.out, "%s\n", text);
+    else
+        results->no_memory = true;
     free(text);
 }
 

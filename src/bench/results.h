@@ -15,10 +15,10 @@ typedef enum tw_format { TW_FORMAT_TABLE, TW_FORMAT_JSON, TW_FORMAT_JSONL, TW_FO
 /* A column of a table: where its value stands in the row, and how it reads. */
 typedef enum tw_column_kind {
     TW_COLUMN_TEXT,
-    TW_COLUMN_COUNT,   /* 1234 */
-    TW_COLUMN_NUMBER,  /* four significant digits */
-    TW_COLUMN_ERROR,   /* 1.2e-07 */
-    TW_COLUMN_BYTES    /* 1.5 MiB */
+    TW_COLUMN_COUNT,  /* 1234 */
+    TW_COLUMN_NUMBER, /* four significant digits */
+    TW_COLUMN_ERROR,  /* 1.2e-07 */
+    TW_COLUMN_BYTES   /* 1.5 MiB */
 } tw_column_kind;
 typedef struct tw_column {
     const char *key, *heading;

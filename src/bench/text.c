@@ -13,7 +13,8 @@ static tw_status read_stream(FILE *file, const char *path, const char *what, cha
 {
     size_t size = fread(text, 1, MAX_BYTES, file);
     if (ferror(file)) return tw_fail(error, TW_INVALID, "%s: %s", path, strerror(errno));
-    if (size == MAX_BYTES) return tw_fail(error, TW_INVALID, "%s: %d bytes or more, expected %s", path, MAX_BYTES, what);
+    if (size == MAX_BYTES)
+        return tw_fail(error, TW_INVALID, "%s: %d bytes or more, expected %s", path, MAX_BYTES, what);
     if (memchr(text, 0, size)) return tw_fail(error, TW_INVALID, "%s: not a text file, expected %s", path, what);
     text[size] = 0;
     return TW_OK;

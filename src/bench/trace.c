@@ -1,12 +1,10 @@
 #include "bench/profile.h"
 #include "core/status.h"
+#include "formats/file.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum { PROCESS = 1, RUN_TRACK = 1, STEP_TRACK = 2, MAX_RUNS = 200 };
 
@@ -66,25 +64,12 @@ static void add_run(cJSON *events, const tw_network *network, const tw_profile *
 
 static tw_status write_file(const char *path, const char *text, tw_error *error)
 {
-    size_t size = strlen(path) + 8;
-    char *temporary = malloc(size);
-    if (!temporary) return tw_no_memory(error, size, "a file name");
-    snprintf(temporary, size, "%s.XXXXXX", path);
-    int descriptor = mkstemp(temporary);
-    FILE *file = descriptor < 0 ? NULL : fdopen(descriptor, "w");
-    bool written = file && fputs(text, file) >= 0 && fchmod(descriptor, 0644) == 0;
-    int reason = errno;
-    if (file && fclose(file) != 0 && written) {
-        written = false;
-        reason = errno;
-    }
-    if (written && rename(temporary, path) != 0) {
-        written = false;
-        reason = errno;
-    }
-    if (!written && descriptor >= 0) unlink(temporary);
-    free(temporary);
-    return written ? TW_OK : tw_fail(error, TW_FAILED, "%s: cannot write: %s", path, strerror(reason));
+    tw_file_writer file;
+    tw_status status = tw_file_begin(&file, path, error);
+    if (status == TW_OK) status = tw_file_write(&file, text, strlen(text), error);
+    if (status == TW_OK) return tw_file_commit(&file, error);
+    tw_file_discard(&file);
+    return status;
 }
 
 tw_status tw_trace_write(const char *path, const tw_network *network, const tw_profile *profile, tw_error *error)

@@ -65,8 +65,8 @@ tw_difference tw_compare(const float *values, const float *reference, size_t cou
     return (tw_difference){worst, count ? sum / (double)count : 0, worst == 0 ? 0 : worst / scale};
 }
 
-tw_status tw_verify_step(const tw_network *network, const tw_network *reference, size_t step,
-                         tw_difference *difference, tw_error *error)
+tw_status tw_verify_step(const tw_network *network, const tw_network *reference, size_t step, tw_difference *difference,
+                         tw_error *error)
 {
     tw_step_info info;
     tw_tensor value = {0}, wanted = {0};

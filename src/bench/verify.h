@@ -17,7 +17,7 @@ tw_difference tw_compare(const float *values, const float *reference, size_t cou
 
 /* The output of a step of `network` against the value of that name in `reference`, both with values kept and run on
  * the same input. TW_INVALID where the reference has no such value. */
-tw_status tw_verify_step(const tw_network *network, const tw_network *reference, size_t step,
-                         tw_difference *difference, tw_error *error);
+tw_status tw_verify_step(const tw_network *network, const tw_network *reference, size_t step, tw_difference *difference,
+                         tw_error *error);
 
 #endif
