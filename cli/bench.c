@@ -122,7 +122,7 @@ static tw_status open_place(bench *b, const char *name, int threads, tw_error *e
 static tw_status open_places(bench *b, tw_error *error)
 {
     const cli_options *options = b->options;
-    b->places = calloc((size_t)(options->devices.count * options->threads.count), sizeof *b->places);
+    b->places = calloc((size_t)options->devices.count * (size_t)options->threads.count, sizeof *b->places);
     if (!b->places) return tw_no_memory(error, sizeof *b->places, "devices");
     tw_status status = TW_OK;
     for (int d = 0; d < options->devices.count; d++)

@@ -16,7 +16,7 @@ extern const cli_command cli_devices, cli_designs, cli_inspect, cli_classify, cl
 
 static const cli_command *const commands[] = {&cli_devices, &cli_designs, &cli_inspect, &cli_classify,
                                               &cli_run,     &cli_bench,   &cli_profile, &cli_verify};
-enum { COMMANDS = sizeof commands / sizeof *commands };
+enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 /* ---- what cli.h promises ---- */
 

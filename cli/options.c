@@ -250,22 +250,6 @@ static tw_status parse_format(cli_options *options, char *text, tw_error *error)
     return status;
 }
 
-#define TEXT_OPTION(field)                                                                                             \
-    static tw_status parse_##field(cli_options *options, char *text, tw_error *error)                                  \
-    {                                                                                                                  \
-        options->field = text;                                                                                         \
-        return *text ? TW_OK : tw_fail(error, TW_INVALID, "empty");                                                    \
-    }
-TEXT_OPTION(weights)
-TEXT_OPTION(labels)
-TEXT_OPTION(layer)
-TEXT_OPTION(shapes)
-TEXT_OPTION(image)
-TEXT_OPTION(input)
-TEXT_OPTION(output)
-TEXT_OPTION(dump_layers)
-TEXT_OPTION(trace)
-
 /* ---- the table ---- */
 
 typedef struct option_info {
@@ -276,37 +260,49 @@ typedef struct option_info {
 
 static const option_info infos[CLI_OPTIONS] = {
     [CLI_DEVICE] = {"device", "NAME", parse_device, "cpu (default), cuda, cuda:1, metal, metal-sim, metal-cuda"},
-    [CLI_DESIGN] = {"design", "NAME", parse_design,
-                    "auto (default), reference, any design's name, or by operator: conv2d=winograd,linear=naive"},
+    [CLI_DESIGN] =
+        {"design", "NAME", parse_design,
+         "auto (default), any design's name, all (bench, verify), or by operator: conv2d=winograd,linear=naive"},
     [CLI_FALLBACK] = {"fallback", "auto", parse_fallback, "where the named design refuses a layer, choose for it"},
     [CLI_PRECISION] = {"precision", "P", parse_precision, "fp32 (default), tf32, fp16, bf16"},
     [CLI_THREADS] = {"threads", "N", parse_threads, "threads of the CPU (default: one a core)"},
     [CLI_BATCH] = {"batch", "N", parse_batch, "images at once (default 1)"},
     [CLI_SEED] = {"seed", "N", parse_seed, "of random weights and inputs (default 1)"},
-    [CLI_WEIGHTS] = {"weights", "FILE", parse_weights, "safetensors, or a PyTorch state_dict (.pt, .pth)"},
+    [CLI_WEIGHTS] = {"weights", "FILE", NULL, "safetensors, or a PyTorch state_dict (.pt, .pth)"},
     [CLI_IMAGE_SIZE] = {"image-size", "N", parse_image_size, "height and width of the input (default: the network's)"},
-    [CLI_LABELS] = {"labels", "FILE", parse_labels,
+    [CLI_LABELS] = {"labels", "FILE", NULL,
                     "names of the classes: a line each, or JSON (an array, or an object \"0\": \"name\")"},
     [CLI_TOP] = {"top", "K", parse_top, "how many classes to show (default 5)"},
     [CLI_LAYERS] = {"layers", NULL, NULL, "show which design ran each layer, and its time"},
-    [CLI_INPUT] = {"input", "FILE", parse_input, "the input, float32, .npy: [batch][channels][height][width]"},
-    [CLI_OUTPUT] = {"output", "FILE", parse_output, "where the output goes, .npy"},
-    [CLI_DUMP_LAYERS] = {"dump-layers", "DIR", parse_dump_layers,
-                         "write every value that the plan keeps, DIR/NAME.npy"},
-    [CLI_LAYER] = {"layer", "OP:DESC", parse_layer, "one layer, as conv2d:mb1ic64ih56oc64oh56kh3ph1"},
-    [CLI_SHAPES] = {"shapes", "[OP:]FILE", parse_shapes,
-                    "the layers in a benchdnn shape file; OP is conv2d unless named"},
-    [CLI_IMAGE] = {"image", "FILE", parse_image, "time the preprocessing of this photograph too"},
+    [CLI_INPUT] = {"input", "FILE", NULL, "the input, float32, .npy: [batch][channels][height][width]"},
+    [CLI_OUTPUT] = {"output", "FILE", NULL, "where the output goes, .npy"},
+    [CLI_DUMP_LAYERS] = {"dump-layers", "DIR", NULL, "write every value that the plan keeps, DIR/NAME.npy"},
+    [CLI_LAYER] = {"layer", "OP:DESC", NULL, "one layer, as conv2d:mb1ic64ih56oc64oh56kh3ph1"},
+    [CLI_SHAPES] = {"shapes", "[OP:]FILE", NULL, "the layers in a benchdnn shape file; OP is conv2d unless named"},
+    [CLI_IMAGE] = {"image", "FILE", NULL, "time the preprocessing of this photograph too"},
     [CLI_ITERATIONS] = {"iterations", "N", parse_iterations,
                         "time at least N runs (default 10, fewer where they take twice --duration)"},
     [CLI_WARM_UP] = {"warmUp", "MS", parse_warm_up, "run untimed for MS milliseconds first (default 200)"},
     [CLI_DURATION] = {"duration", "S", parse_duration, "time for at least S seconds (default 3)"},
     [CLI_PERCENTILE] = {"percentile", "P,...", parse_percentile, "more percentiles than 90, 95 and 99"},
     [CLI_DUMP_PROFILE] = {"dumpProfile", NULL, NULL, "a row for each layer too"},
-    [CLI_TRACE] = {"trace", "FILE", parse_trace, "write a trace that ui.perfetto.dev opens"},
+    [CLI_TRACE] = {"trace", "FILE", NULL, "write a trace that ui.perfetto.dev opens"},
     [CLI_MEASURE] = {"measure", NULL, NULL, "measure peak FLOP/s and bytes/s (about a second a device)"},
     [CLI_FORMAT] = {"format", "F", parse_format, "table (default), json, jsonl, csv, md"},
     [CLI_HELP] = {"help", NULL, NULL, "show this"},
+};
+
+/* Where the value of an option without parse() goes, as it is. */
+static const size_t text_fields[CLI_OPTIONS] = {
+    [CLI_WEIGHTS] = offsetof(cli_options, weights),
+    [CLI_LABELS] = offsetof(cli_options, labels),
+    [CLI_INPUT] = offsetof(cli_options, input),
+    [CLI_OUTPUT] = offsetof(cli_options, output),
+    [CLI_DUMP_LAYERS] = offsetof(cli_options, dump_layers),
+    [CLI_LAYER] = offsetof(cli_options, layer),
+    [CLI_SHAPES] = offsetof(cli_options, shapes),
+    [CLI_IMAGE] = offsetof(cli_options, image),
+    [CLI_TRACE] = offsetof(cli_options, trace),
 };
 
 static void print_option(cli_option index, bool list)
@@ -366,15 +362,22 @@ static tw_status refuse(const cli_command *command, int found, const char *word,
     return unknown_option(command, word, error);
 }
 
+static tw_status take_text(cli_options *options, size_t field, const char *text, tw_error *error)
+{
+    memcpy((char *)options + field, &text, sizeof text);
+    return *text ? TW_OK : tw_fail(error, TW_INVALID, "empty");
+}
+
 static tw_status take(cli_options *options, cli_option index, tw_error *error)
 {
     const option_info *info = &infos[index];
     options->given |= CLI_BIT(index);
-    if (!info->parse) return TW_OK;
+    if (!info->argument) return TW_OK;
     free(options->copies[index]);
     options->copies[index] = tw_strdup(optarg);
     if (!options->copies[index]) return tw_no_memory(error, strlen(optarg), "an option");
-    tw_status status = info->parse(options, options->copies[index], error);
+    tw_status status = info->parse ? info->parse(options, options->copies[index], error)
+                                   : take_text(options, text_fields[index], options->copies[index], error);
     if (status != TW_OK) tw_error_prefix(error, "--%s", info->name);
     return status;
 }
@@ -411,24 +414,24 @@ static tw_status check_arguments(const cli_command *command, const cli_options *
     return TW_OK;
 }
 
-/* Words with anything but harmless characters are put in single quotes. */
-static void append_word(char *line, const char *word)
+/* Words with anything but harmless characters are put in single quotes. Returns where the next word goes. */
+static char *append_word(char *line, const char *word)
 {
     static const char *const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@%";
     bool quote = *word == 0 || word[strspn(word, plain)];
-    strcat(line, quote ? " '" : " ");
-    strcat(line, word);
-    if (quote) strcat(line, "'");
+    return line + sprintf(line, quote ? " '%s'" : " %s", word);
 }
 
 static char *join_command(int argc, char **argv)
 {
-    size_t size = sizeof "tilewise";
+    static const char program[] = "tilewise";
+    size_t size = sizeof program;
     for (int i = 0; i < argc; i++) size += strlen(argv[i]) + 3;
     char *line = malloc(size);
     if (!line) return NULL;
-    strcpy(line, "tilewise");
-    for (int i = 0; i < argc; i++) append_word(line, argv[i]);
+    memcpy(line, program, sizeof program);
+    char *end = line + strlen(program);
+    for (int i = 0; i < argc; i++) end = append_word(end, argv[i]);
     return line;
 }
 
