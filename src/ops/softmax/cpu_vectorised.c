@@ -3,9 +3,8 @@
  * the channels: largest, exponentials and their sum, division; the first reads memory, the others cache.
  *
  * The exponential: x = n ln 2 + r with |r| <= ln 2 / 2; e^r by Taylor's series to r^7 (remainder under 6e-9 of e^r);
- * 2^n in two factors, so that results below 2^-126 come out denormal. Its error is below 1 ulp for x <= 0 with fused
- * multiply-adds and below 1.5 without; softmax_test.c measures it. Sums are compensated (Kahan 1965): the error does
- * not grow with the number of channels. */
+ * 2^n in two factors, so that results below 2^-126 come out denormal. It is off by little more than 1 ulp at most
+ * (operators_test.c measures it). Sums are compensated (Kahan 1965): the error does not grow with the channels. */
 #include "devices/cpu/simd.h"
 #include "ops/common/dims.h"
 #include "ops/softmax/softmax.h"
