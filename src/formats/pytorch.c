@@ -1,0 +1,351 @@
+/* PyTorch state_dicts: the zip archives of torch.save since 1.6 (a pickle, data.pkl, and a stored entry for each
+ * storage), and the legacy files before (five pickles, then the storages' bytes one behind the other). Tensors are
+ * views of the mapped file; those that are not dense are copied. */
+#include "formats/pickle.h"
+#include "formats/strided.h"
+#include "formats/weights_formats.h"
+#include "formats/zip.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What the weights own. */
+typedef struct archive {
+    tw_mapping file;
+    char *names;  /* one behind the other, each ended */
+    void **copies; /* of tensors that are not dense */
+    size_t n_copies, copied_bytes;
+} archive;
+
+/* Where the storages' bytes are. */
+typedef struct storages {
+    const uint8_t **data; /* by the pickle's node; null where that is not a storage */
+} storages;
+
+static void release(void *owner)
+{
+    archive *a = owner;
+    for (size_t i = 0; i < a->n_copies; i++) free(a->copies[i]);
+    free(a->copies);
+    free(a->names);
+    tw_file_unmap(&a->file);
+    free(a);
+}
+
+/* A storage's key for messages. */
+typedef struct shown {
+    char text[48];
+} shown;
+
+static shown show(const char *text, size_t length)
+{
+    shown s;
+    size_t i = 0;
+    for (; i < length && i + 1 < sizeof s.text; i++) s.text[i] = text[i] >= ' ' && text[i] < 127 ? text[i] : '?';
+    s.text[i] = 0;
+    return s;
+}
+
+/* ---- where the storages are ---- */
+
+/* False on overflow. */
+static bool storage_bytes(const tw_pickle_node *storage, size_t *bytes)
+{
+    return tw_checked_mul((size_t)storage->integer, tw_dtype_bytes(storage->dtype), bytes);
+}
+
+/* "archive/data.pkl": the folder's name is free. */
+static const tw_zip_entry *find_pickle(const tw_zip *zip)
+{
+    static const char suffix[] = "/data.pkl";
+    size_t length = sizeof suffix - 1;
+    for (size_t i = 0; i < zip->count; i++) {
+        const tw_zip_entry *e = &zip->entries[i];
+        if (e->name_length > length && memcmp(e->name + e->name_length - length, suffix, length) == 0 &&
+            !memchr(e->name, '/', e->name_length - length))
+            return e;
+    }
+    return NULL;
+}
+
+static const tw_zip_entry *find_beside(const tw_zip *zip, const tw_zip_entry *pickle, const char *folder,
+                                       const tw_pickle_node *key)
+{
+    char name[512];
+    int prefix = (int)(pickle->name_length - strlen("data.pkl"));
+    int length = snprintf(name, sizeof name, "%.*s%s%.*s", prefix, pickle->name, folder, key ? (int)key->length : 0,
+                          key ? key->text : "");
+    return length < (int)sizeof name && (!key || key->length < sizeof name) ? tw_zip_find(zip, name, (size_t)length)
+                                                                            : NULL;
+}
+
+static tw_status locate_in_zip(const char *path, const tw_zip *zip, const tw_pickle *pickle, storages *s,
+                               tw_error *error)
+{
+    const tw_zip_entry *main = find_pickle(zip);
+    const tw_zip_entry *order = find_beside(zip, main, "byteorder", NULL);
+    if (order && (order->bytes < 6 || memcmp(order->data, "little", 6) != 0))
+        return tw_fail(error, TW_INVALID, "%s: big-endian numbers, expected little-endian", path);
+    for (int i = 0; i < pickle->n_nodes; i++) {
+        const tw_pickle_node *node = &pickle->nodes[i];
+        size_t bytes;
+        if (node->kind != TW_PICKLE_STORAGE) continue;
+        shown key = show(node->text, node->length);
+        const tw_zip_entry *entry = find_beside(zip, main, "data/", node);
+        if (!entry) return tw_fail(error, TW_INVALID, "%s: the archive has no storage \"%s\"", path, key.text);
+        if (!storage_bytes(node, &bytes) || bytes > entry->bytes)
+            return tw_fail(error, TW_INVALID, "%s: storage \"%s\" has %zu bytes, too few for %lld of %s", path, key.text,
+                           entry->bytes, (long long)node->integer, tw_dtype_name(node->dtype));
+        s->data[i] = entry->data;
+    }
+    return TW_OK;
+}
+
+/* The storage nodes with a key, all set to `data`; returns one of them, or null. */
+static const tw_pickle_node *place_storages(const tw_pickle *pickle, const tw_pickle_node *key, const uint8_t *data,
+                                            storages *s)
+{
+    const tw_pickle_node *found = NULL;
+    for (int i = 0; i < pickle->n_nodes; i++) {
+        const tw_pickle_node *node = &pickle->nodes[i];
+        if (node->kind != TW_PICKLE_STORAGE || node->length != key->length ||
+            memcmp(node->text, key->text, key->length) != 0)
+            continue;
+        if (found && (found->dtype != node->dtype || found->integer != node->integer)) return NULL;
+        s->data[i] = data;
+        found = node;
+    }
+    return found;
+}
+
+/* The list of keys, then for each an int64 count and its elements. */
+static tw_status locate_in_legacy(const tw_pickle_source *source, const tw_pickle *pickle, storages *s, tw_error *error)
+{
+    tw_pickle keys;
+    tw_status status = tw_pickle_read(source, &keys, error);
+    if (status != TW_OK) return status;
+    const tw_pickle_node *list = &keys.nodes[keys.root];
+    size_t at = source->at + keys.used;
+    if (list->kind != TW_PICKLE_LIST)
+        status = tw_fail(error, TW_INVALID, "%s: byte %zu: expected a list of storages", source->path, source->at);
+    /* Each key is looked up among all nodes: bounded, so that a hostile list cannot take hours. */
+    if (status == TW_OK && (uint64_t)list->n_items * (uint64_t)pickle->n_nodes > 2000000000u)
+        status = tw_fail(error, TW_INVALID, "%s: %d storages are too many", source->path, list->n_items);
+    for (int i = 0; status == TW_OK && i < list->n_items; i++) {
+        const tw_pickle_node *key = &keys.nodes[list->items[i]];
+        shown text = show(key->text ? key->text : "", key->kind == TW_PICKLE_STRING ? key->length : 0);
+        uint64_t count = 0;
+        size_t bytes = 0;
+        if (key->kind != TW_PICKLE_STRING || source->end - at < 8) {
+            status = tw_fail(error, TW_INVALID, "%s: byte %zu: storage \"%s\" is missing; the file may be truncated",
+                             source->path, at, text.text);
+            break;
+        }
+        for (int b = 0; b < 8; b++) count |= (uint64_t)source->data[at + (size_t)b] << 8 * b;
+        at += 8;
+        const tw_pickle_node *node = place_storages(pickle, key, source->data + at, s);
+        if (!node || (uint64_t)node->integer != count)
+            status = tw_fail(error, TW_INVALID, "%s: byte %zu: storage \"%s\" is not the one that the pickle describes",
+                             source->path, at - 8, text.text);
+        else if (!storage_bytes(node, &bytes) || bytes > source->end - at)
+            status = tw_fail(error, TW_INVALID,
+                             "%s: byte %zu: storage \"%s\" of %llu elements goes beyond the file; it may be truncated",
+                             source->path, at, text.text, (unsigned long long)count);
+        at += bytes;
+    }
+    tw_pickle_free(&keys);
+    return status;
+}
+
+/* ---- tensors ---- */
+
+/* The dictionary of tensors: the root, or what checkpoints keep it under. */
+static const tw_pickle_node *state_dict_of(const tw_pickle *pickle)
+{
+    static const char *const keys[] = {"state_dict", "model_state_dict", "model"};
+    const tw_pickle_node *root = &pickle->nodes[pickle->root];
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const tw_pickle_node *inner = tw_pickle_get(pickle, root, keys[i]);
+        if (inner && inner->kind == TW_PICKLE_DICT) return inner;
+    }
+    return root;
+}
+
+/* Are all elements inside the storage? Overflow-safe. */
+static bool fits_storage(const tw_pickle_tensor *t, const tw_pickle_node *storage)
+{
+    uint64_t last = (uint64_t)t->offset;
+    for (int i = 0; i < t->shape.rank; i++) {
+        uint64_t reach;
+        if (t->shape.dims[i] == 0) return t->offset <= storage->integer;
+        if (__builtin_mul_overflow((uint64_t)t->shape.dims[i] - 1, (uint64_t)t->strides[i], &reach) ||
+            __builtin_add_overflow(last, reach, &last))
+            return false;
+    }
+    return last < (uint64_t)storage->integer;
+}
+
+static tw_status read_tensor(archive *a, const tw_pickle *pickle, const tw_pickle_tensor *from, const storages *s,
+                             tw_named_tensor *to, tw_error *error)
+{
+    const tw_pickle_node *storage = &pickle->nodes[from->storage];
+    size_t count, element = tw_dtype_bytes(storage->dtype);
+    tw_status status = tw_shape_count(&from->shape, storage->dtype, &count, error);
+    if (status == TW_OK && (!s->data[from->storage] || !fits_storage(from, storage)))
+        status = tw_fail(error, TW_INVALID, "goes beyond its storage of %lld elements", (long long)storage->integer);
+    if (status != TW_OK) return status;
+    tw_strided view = {.data = s->data[from->storage] + (size_t)from->offset * element, .element = element,
+                       .shape = from->shape};
+    memcpy(view.strides, from->strides, sizeof view.strides);
+    to->view = (tw_tensor){storage->dtype, from->shape, (void *)view.data};
+    if (tw_strided_is_dense(&view)) return TW_OK;
+    /* An expanded tensor is larger than its storage: all copies together stay within a few times the file. */
+    a->copied_bytes += count * element;
+    if (count > a->file.bytes || a->copied_bytes > 4 * a->file.bytes)
+        return tw_fail(error, TW_INVALID, "repeats its storage to %zu elements, more than the file could hold", count);
+    void *copy = tw_alloc(count * element);
+    if (!copy) return tw_no_memory(error, count * element, "a tensor");
+    tw_strided_copy(&view, copy);
+    a->copies[a->n_copies++] = copy;
+    to->view.data = copy;
+    return TW_OK;
+}
+
+/* Names one behind the other, and a tensor for each. */
+typedef struct table {
+    tw_named_tensor *tensors;
+    size_t count;
+} table;
+
+static tw_status read_tensors(archive *a, const tw_pickle *pickle, const storages *s, table *out, const char *path,
+                              tw_error *error)
+{
+    const tw_pickle_node *dict = state_dict_of(pickle);
+    if (dict->kind != TW_PICKLE_DICT)
+        return tw_fail(error, TW_INVALID, "%s: expected a dictionary of tensors", path);
+    size_t names = 1;
+    for (int i = 0; i < dict->n_items; i += 2) names += pickle->nodes[dict->items[i]].length + 1;
+    a->names = malloc(names);
+    a->copies = calloc((size_t)dict->n_items / 2 + 1, sizeof *a->copies);
+    out->tensors = calloc((size_t)dict->n_items / 2 + 1, sizeof *out->tensors);
+    if (!a->names || !a->copies || !out->tensors) return tw_no_memory(error, names, "a state_dict");
+    char *name = a->names;
+    for (int i = 0; i < dict->n_items; i += 2) {
+        const tw_pickle_node *key = &pickle->nodes[dict->items[i]], *value = &pickle->nodes[dict->items[i + 1]];
+        if (key->kind != TW_PICKLE_STRING || value->kind != TW_PICKLE_TENSOR) continue; /* epochs and the like */
+        if (memchr(key->text, 0, key->length))
+            return tw_fail(error, TW_INVALID, "%s: a tensor's name holds a zero byte", path);
+        memcpy(name, key->text, key->length);
+        name[key->length] = 0;
+        tw_named_tensor *tensor = &out->tensors[out->count];
+        tensor->name = name;
+        tw_status status = read_tensor(a, pickle, value->tensor, s, tensor, error);
+        if (status != TW_OK) {
+            tw_error_prefix(error, "%s: tensor \"%.200s\"", path, name);
+            return status;
+        }
+        name += key->length + 1;
+        out->count++;
+    }
+    return out->count ? TW_OK : tw_fail(error, TW_INVALID, "%s: no tensors, expected a state_dict", path);
+}
+
+/* ---- the two containers ---- */
+
+static tw_status finish(const char *path, const tw_mapping *file, const tw_pickle *pickle, const storages *s,
+                        tw_weights **weights, tw_error *error)
+{
+    table tensors = {0};
+    archive *a = calloc(1, sizeof *a);
+    if (!a) return tw_no_memory(error, sizeof *a, "a state_dict");
+    a->file = *file;
+    tw_status status = read_tensors(a, pickle, s, &tensors, path, error);
+    if (status == TW_OK) {
+        tw_weights_source source = {tensors.tensors, tensors.count, a, release};
+        status = tw_weights_create(&source, weights, error);
+        if (status != TW_OK) tw_error_prefix(error, "%s", path);
+    }
+    free(tensors.tensors);
+    if (status != TW_OK) {
+        a->file = (tw_mapping){0}; /* stays the caller's */
+        release(a);
+    }
+    return status;
+}
+
+static tw_status open_zip(const char *path, const tw_mapping *file, tw_weights **weights, tw_error *error)
+{
+    tw_zip zip;
+    tw_pickle pickle;
+    tw_status status = tw_zip_open(path, file->data, file->bytes, &zip, error);
+    if (status != TW_OK) return status;
+    const tw_zip_entry *entry = find_pickle(&zip);
+    if (!entry) {
+        tw_zip_free(&zip);
+        return tw_fail(error, TW_INVALID, "%s: a zip archive without data.pkl, expected what torch.save writes", path);
+    }
+    size_t at = (size_t)(entry->data - file->data);
+    status = tw_pickle_read(&(tw_pickle_source){path, file->data, at, at + entry->bytes}, &pickle, error);
+    if (status == TW_OK) {
+        storages s = {calloc((size_t)pickle.n_nodes + 1, sizeof *s.data)};
+        status = s.data ? locate_in_zip(path, &zip, &pickle, &s, error)
+                        : tw_no_memory(error, (size_t)pickle.n_nodes, "storages");
+        if (status == TW_OK) status = finish(path, file, &pickle, &s, weights, error);
+        free(s.data);
+        tw_pickle_free(&pickle);
+    }
+    tw_zip_free(&zip);
+    return status;
+}
+
+/* Reads the pickle that begins the rest of the file, and goes past it. */
+static tw_status next_pickle(tw_pickle_source *source, tw_pickle *pickle, tw_error *error)
+{
+    tw_status status = tw_pickle_read(source, pickle, error);
+    if (status == TW_OK) source->at += pickle->used;
+    return status;
+}
+
+/* The three pickles before the object: a magic number, the protocol 1001, the writer's system. */
+static tw_status check_legacy_head(tw_pickle_source *source, tw_error *error)
+{
+    static const uint8_t magic[10] = {0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19};
+    for (int i = 0; i < 3; i++) {
+        tw_pickle pickle;
+        tw_status status = next_pickle(source, &pickle, error);
+        if (status != TW_OK) return status;
+        const tw_pickle_node *root = &pickle.nodes[pickle.root];
+        const tw_pickle_node *little = tw_pickle_get(&pickle, root, "little_endian");
+        if (i == 0 && (root->kind != TW_PICKLE_LONG || root->length != 10 || memcmp(root->text, magic, 10) != 0))
+            status = tw_fail(error, TW_INVALID, "%s: a pickle, but not one of torch.save's", source->path);
+        if (i == 1 && (root->kind != TW_PICKLE_INT || root->integer != 1001))
+            status = tw_fail(error, TW_INVALID, "%s: PyTorch's legacy format of another version than 1001", source->path);
+        if (i == 2 && (!little || little->kind != TW_PICKLE_BOOL || !little->integer))
+            status = tw_fail(error, TW_INVALID, "%s: big-endian numbers, expected little-endian", source->path);
+        tw_pickle_free(&pickle);
+        if (status != TW_OK) return status;
+    }
+    return TW_OK;
+}
+
+static tw_status open_legacy(const char *path, const tw_mapping *file, tw_weights **weights, tw_error *error)
+{
+    tw_pickle_source source = {path, file->data, 0, file->bytes};
+    tw_pickle pickle;
+    tw_status status = check_legacy_head(&source, error);
+    if (status == TW_OK) status = next_pickle(&source, &pickle, error);
+    if (status != TW_OK) return status;
+    storages s = {calloc((size_t)pickle.n_nodes + 1, sizeof *s.data)};
+    status = s.data ? locate_in_legacy(&source, &pickle, &s, error)
+                    : tw_no_memory(error, (size_t)pickle.n_nodes, "storages");
+    if (status == TW_OK) status = finish(path, file, &pickle, &s, weights, error);
+    free(s.data);
+    tw_pickle_free(&pickle);
+    return status;
+}
+
+tw_status tw_pytorch_open(const char *path, const tw_mapping *file, tw_weights **weights, tw_error *error)
+{
+    return file->data[0] == 'P' ? open_zip(path, file, weights, error) : open_legacy(path, file, weights, error);
+}
