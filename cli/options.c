@@ -352,14 +352,15 @@ static tw_status unknown_option(const cli_command *command, const char *word, tw
                    offered + strlen("did you mean \""));
 }
 
-/* getopt_long found something wrong; `word` is the argument it was reading. */
+enum { LONG_OPTION = 1000 }; /* a long option's val is its index beyond this; a short one's is its letter */
+
+/* getopt_long found something wrong: optopt is 0 where a long option is unknown; `word` is the argument it was in. */
 static tw_status refuse(const cli_command *command, int found, const char *word, tw_error *error)
 {
     if (found == ':') return tw_fail(error, TW_INVALID, "%s: %s needs a value", command->name, word);
-    if (strncmp(word, "--", 2) != 0)
-        return tw_fail(error, TW_INVALID, "%s: unknown option \"-%c\"", command->name, optopt);
-    if (optopt) return tw_fail(error, TW_INVALID, "%s: %s takes no value", command->name, word);
-    return unknown_option(command, word, error);
+    if (optopt == 0) return unknown_option(command, word, error);
+    if (optopt >= LONG_OPTION) return tw_fail(error, TW_INVALID, "%s: %s takes no value", command->name, word);
+    return tw_fail(error, TW_INVALID, "%s: unknown option \"-%c\"", command->name, optopt);
 }
 
 static tw_status take_text(cli_options *options, size_t field, const char *text, tw_error *error)
@@ -440,8 +441,8 @@ static void list_options(const cli_command *command, struct option *list)
 {
     for (int i = 0; i < CLI_OPTIONS; i++)
         if (command->options & CLI_BIT(i))
-            *list++ =
-                (struct option){infos[i].name, infos[i].argument ? required_argument : no_argument, NULL, i + 1000};
+            *list++ = (struct option){infos[i].name, infos[i].argument ? required_argument : no_argument, NULL,
+                                      i + LONG_OPTION};
     *list = (struct option){0};
 }
 
@@ -452,14 +453,15 @@ tw_status cli_options_parse(const cli_command *command, int argc, char **argv, c
     if (!options->command_line) return tw_no_memory(error, 0, "the command line");
     struct option list[CLI_OPTIONS + 1];
     list_options(command, list);
+    const char *letters = command->options & CLI_BIT(CLI_FORMAT) ? ":o:" : ":";
     opterr = 0;
     optind = 1;
     for (;;) {
         optopt = 0;
-        int found = getopt_long(argc, argv, ":o:", list, NULL);
+        int found = getopt_long(argc, argv, letters, list, NULL);
         if (found == -1) break;
         if (found == ':' || found == '?') return refuse(command, found, argv[optind - 1], error);
-        cli_option index = found == 'o' ? CLI_FORMAT : (cli_option)(found - 1000);
+        cli_option index = found == 'o' ? CLI_FORMAT : (cli_option)(found - LONG_OPTION);
         if (index == CLI_HELP) {
             options->help = true;
             return TW_OK;

@@ -186,6 +186,9 @@ def unknown_commands():
 def unknown_options_and_arguments():
     refuse(2, 'unknown option "--devise": did you mean "--device"', "bench", "lenet5", "--devise", "cpu")
     refuse(2, 'unknown option "-x"', "bench", "lenet5", "-x")
+    refuse(2, 'unknown option "-x"', "bench", "--batch", "1", "-xo", "json")
+    refuse(2, 'unknown option "-o"', "run", "lenet5", "-o", "json")
+    refuse(2, "-o needs a value", "designs", "-o")
     refuse(2, 'unknown option "--trace"', "bench", "lenet5", "--trace", "x")
     refuse(2, "--weights needs a value", "bench", "lenet5", "--weights")
     refuse(2, "takes no value", "devices", "--measure=1")
