@@ -20,7 +20,8 @@ typedef struct archive {
 
 /* Where the storages' bytes are. */
 typedef struct storages {
-    const uint8_t **data; /* by the pickle's node; null where that is not a storage */
+    const tw_pickle_node *nodes; /* the pickle's */
+    const uint8_t **data;        /* for each; null where it is not a storage */
 } storages;
 
 static void release(void *owner)
@@ -102,19 +103,38 @@ static tw_status locate_in_zip(const char *path, const tw_zip *zip, const tw_pic
     return TW_OK;
 }
 
-/* The storage nodes with a key, all set to `data`; returns one of them, or null. */
-static const tw_pickle_node *place_storages(const tw_pickle *pickle, const tw_pickle_node *key, const uint8_t *data,
-                                            storages *s)
+static int by_key(const void *a, const void *b)
 {
-    const tw_pickle_node *found = NULL;
-    for (int i = 0; i < pickle->n_nodes; i++) {
-        const tw_pickle_node *node = &pickle->nodes[i];
-        if (node->kind != TW_PICKLE_STORAGE || node->length != key->length ||
-            memcmp(node->text, key->text, key->length) != 0)
-            continue;
-        if (found && (found->dtype != node->dtype || found->integer != node->integer)) return NULL;
-        s->data[i] = data;
-        found = node;
+    const tw_pickle_node *x = *(const tw_pickle_node *const *)a, *y = *(const tw_pickle_node *const *)b;
+    int order = memcmp(x->text, y->text, x->length < y->length ? x->length : y->length);
+    return order ? order : x->length < y->length ? -1 : x->length > y->length;
+}
+
+/* The pickle's storages in order of their keys; the same one may be there many times. */
+static const tw_pickle_node **sort_storages(const tw_pickle *pickle, size_t *count)
+{
+    const tw_pickle_node **sorted = malloc(((size_t)pickle->n_nodes + 1) * sizeof *sorted);
+    *count = 0;
+    for (int i = 0; sorted && i < pickle->n_nodes; i++)
+        if (pickle->nodes[i].kind == TW_PICKLE_STORAGE) sorted[(*count)++] = &pickle->nodes[i];
+    if (sorted) qsort(sorted, *count, sizeof *sorted, by_key);
+    return sorted;
+}
+
+/* Sets all storages of a key to `data`; returns one of them, or null where there is none or they differ. */
+static const tw_pickle_node *place_storages(const tw_pickle_node *const *sorted, size_t count,
+                                            const tw_pickle_node *key, const uint8_t *data, storages *s)
+{
+    size_t low = 0, high = count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (by_key(&sorted[middle], &key) < 0) low = middle + 1;
+        else high = middle;
+    }
+    const tw_pickle_node *found = low < count && by_key(&sorted[low], &key) == 0 ? sorted[low] : NULL;
+    for (size_t i = low; found && i < count && by_key(&sorted[i], &key) == 0; i++) {
+        if (found->dtype != sorted[i]->dtype || found->integer != sorted[i]->integer) return NULL;
+        s->data[sorted[i] - s->nodes] = data;
     }
     return found;
 }
@@ -129,9 +149,13 @@ static tw_status locate_in_legacy(const tw_pickle_source *source, const tw_pickl
     size_t at = source->at + keys.used;
     if (list->kind != TW_PICKLE_LIST)
         status = tw_fail(error, TW_INVALID, "%s: byte %zu: expected a list of storages", source->path, source->at);
-    /* Each key is looked up among all nodes: bounded, so that a hostile list cannot take hours. */
-    if (status == TW_OK && (uint64_t)list->n_items * (uint64_t)pickle->n_nodes > 2000000000u)
-        status = tw_fail(error, TW_INVALID, "%s: %d storages are too many", source->path, list->n_items);
+    size_t count_sorted;
+    const tw_pickle_node **sorted = sort_storages(pickle, &count_sorted);
+    if (!sorted) status = tw_no_memory(error, (size_t)pickle->n_nodes * sizeof *sorted, "storages");
+    /* A hostile list could name one key, with many storages, again and again. */
+    if (status == TW_OK && (size_t)list->n_items > count_sorted)
+        status = tw_fail(error, TW_INVALID, "%s: byte %zu: a list of %d storages, where the pickle has %zu", source->path,
+                         source->at, list->n_items, count_sorted);
     for (int i = 0; status == TW_OK && i < list->n_items; i++) {
         const tw_pickle_node *key = &keys.nodes[list->items[i]];
         shown text = show(key->text ? key->text : "", key->kind == TW_PICKLE_STRING ? key->length : 0);
@@ -144,7 +168,7 @@ static tw_status locate_in_legacy(const tw_pickle_source *source, const tw_pickl
         }
         for (int b = 0; b < 8; b++) count |= (uint64_t)source->data[at + (size_t)b] << 8 * b;
         at += 8;
-        const tw_pickle_node *node = place_storages(pickle, key, source->data + at, s);
+        const tw_pickle_node *node = place_storages(sorted, count_sorted, key, source->data + at, s);
         if (!node || (uint64_t)node->integer != count)
             status = tw_fail(error, TW_INVALID, "%s: byte %zu: storage \"%s\" is not the one that the pickle describes",
                              source->path, at - 8, text.text);
@@ -154,6 +178,7 @@ static tw_status locate_in_legacy(const tw_pickle_source *source, const tw_pickl
                              source->path, at, text.text, (unsigned long long)count);
         at += bytes;
     }
+    free(sorted);
     tw_pickle_free(&keys);
     return status;
 }
@@ -288,7 +313,7 @@ static tw_status open_zip(const char *path, const tw_mapping *file, tw_weights *
     size_t at = (size_t)(entry->data - file->data);
     status = tw_pickle_read(&(tw_pickle_source){path, file->data, at, at + entry->bytes}, &pickle, error);
     if (status == TW_OK) {
-        storages s = {calloc((size_t)pickle.n_nodes + 1, sizeof *s.data)};
+        storages s = {pickle.nodes, calloc((size_t)pickle.n_nodes + 1, sizeof *s.data)};
         status = s.data ? locate_in_zip(path, &zip, &pickle, &s, error)
                         : tw_no_memory(error, (size_t)pickle.n_nodes, "storages");
         if (status == TW_OK) status = finish(path, file, &pickle, &s, weights, error);
@@ -336,7 +361,7 @@ static tw_status open_legacy(const char *path, const tw_mapping *file, tw_weight
     tw_status status = check_legacy_head(&source, error);
     if (status == TW_OK) status = next_pickle(&source, &pickle, error);
     if (status != TW_OK) return status;
-    storages s = {calloc((size_t)pickle.n_nodes + 1, sizeof *s.data)};
+    storages s = {pickle.nodes, calloc((size_t)pickle.n_nodes + 1, sizeof *s.data)};
     status = s.data ? locate_in_legacy(&source, &pickle, &s, error)
                     : tw_no_memory(error, (size_t)pickle.n_nodes, "storages");
     if (status == TW_OK) status = finish(path, file, &pickle, &s, weights, error);
