@@ -121,7 +121,8 @@ static const tw_pickle_node **sort_storages(const tw_pickle *pickle, size_t *cou
     return sorted;
 }
 
-/* Sets all storages of a key to `data`; returns one of them, or null where there is none or they differ. */
+/* Sets all storages of a key to `data`; returns one of them, or null where there is none, they differ, or have been
+ * set before. */
 static const tw_pickle_node *place_storages(const tw_pickle_node *const *sorted, size_t count,
                                             const tw_pickle_node *key, const uint8_t *data, storages *s)
 {
@@ -132,6 +133,7 @@ static const tw_pickle_node *place_storages(const tw_pickle_node *const *sorted,
         else high = middle;
     }
     const tw_pickle_node *found = low < count && by_key(&sorted[low], &key) == 0 ? sorted[low] : NULL;
+    if (found && s->data[found - s->nodes]) return NULL;
     for (size_t i = low; found && i < count && by_key(&sorted[i], &key) == 0; i++) {
         if (found->dtype != sorted[i]->dtype || found->integer != sorted[i]->integer) return NULL;
         s->data[sorted[i] - s->nodes] = data;
