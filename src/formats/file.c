@@ -121,8 +121,10 @@ tw_status tw_file_commit(tw_file_writer *writer, tw_error *error)
     bool closed = fclose(writer->stream) == 0;
     writer->stream = NULL;
     tw_status status = TW_OK;
-    if (!closed) status = system_failure(error, writer->path, "cannot be written");
-    else if (failed_before) status = tw_fail(error, TW_FAILED, "%s: cannot be written: a write failed", writer->path);
+    if (!closed)
+        status = system_failure(error, writer->path, "cannot be written");
+    else if (failed_before)
+        status = tw_fail(error, TW_FAILED, "%s: cannot be written: a write failed", writer->path);
     else if (rename(writer->temporary, writer->path) != 0)
         status = system_failure(error, writer->path, "cannot be replaced");
     if (status == TW_OK) {
