@@ -52,12 +52,12 @@ enum {
 typedef struct cut {
     int m, alpha, points;
     int ic_blocks, oc_blocks;
-    int vectors, groups;  /* output blocks to a group, and groups */
-    int rows, columns;    /* tiles of one image */
-    size_t tiles;         /* of the whole batch */
+    int vectors, groups; /* output blocks to a group, and groups */
+    int rows, columns;   /* tiles of one image */
+    size_t tiles;        /* of the whole batch */
     bool by_outputs;
-    int range;            /* tiles in v and z */
-    int part;             /* groups in z */
+    int range;               /* tiles in v and z */
+    int part;                /* groups in z */
     size_t v_plane, z_plane; /* floats from one point to the next */
 } cut;
 
@@ -221,6 +221,22 @@ TW_INLINE void store(float *p, vec v)
     memcpy(p, &v, sizeof v);
 }
 
+TW_INLINE void input_transform(const int m, const vec *d, vec *v)
+{
+    if (m == 4)
+        tw_winograd_input4(d, v);
+    else
+        tw_winograd_input6(d, v);
+}
+
+TW_INLINE void output_transform(const int m, const vec *v, vec *y)
+{
+    if (m == 4)
+        tw_winograd_output4(v, y);
+    else
+        tw_winograd_output6(v, y);
+}
+
 /* A window of alpha x alpha pixels, `row` floats from one of its rows to the next, to its place in each plane of v:
  * columns first, then rows. */
 TW_INLINE void transform_window(const float *from, ptrdiff_t row, float *to, size_t plane, const int m)
@@ -231,14 +247,12 @@ TW_INLINE void transform_window(const float *from, ptrdiff_t row, float *to, siz
         for (int x = 0; x < alpha; x++) {
             UNROLL(8)
             for (int y = 0; y < alpha; y++) d[y] = load(from + y * row + x * TW_BLOCK + lane);
-            if (m == 4) tw_winograd_input4(d, v);
-            else tw_winograd_input6(d, v);
+            input_transform(m, d, v);
             UNROLL(8)
             for (int y = 0; y < alpha; y++) half[y][x] = v[y];
         }
         for (int y = 0; y < alpha; y++) {
-            if (m == 4) tw_winograd_input4(half[y], v);
-            else tw_winograd_input6(half[y], v);
+            input_transform(m, half[y], v);
             UNROLL(8)
             for (int x = 0; x < alpha; x++) store(to + (size_t)(y * alpha + x) * plane + lane, v[x]);
         }
@@ -290,14 +304,12 @@ TW_INLINE void transform_products(const float *z, size_t plane, const target *t,
         for (int j = 0; j < alpha; j++) {
             UNROLL(8)
             for (int i = 0; i < alpha; i++) v[i] = load(z + (size_t)(i * alpha + j) * plane + lane);
-            if (m == 4) tw_winograd_output4(v, y);
-            else tw_winograd_output6(v, y);
+            output_transform(m, v, y);
             UNROLL(8)
             for (int i = 0; i < m; i++) half[i][j] = y[i];
         }
         for (int i = 0; i < t->rows; i++) {
-            if (m == 4) tw_winograd_output4(half[i], y);
-            else tw_winograd_output6(half[i], y);
+            output_transform(m, half[i], y);
             UNROLL(8)
             for (int j = 0; j < m; j++)
                 if (j < t->columns) finish(t, y[j], i * t->row + j * TW_BLOCK + lane, lane);
@@ -321,7 +333,7 @@ typedef struct job {
     const tw_step *step;
     const tw_conv2d *p;
     cut c;
-    float *v, *z;             /* of thread 0 */
+    float *v, *z;              /* of thread 0 */
     size_t v_thread, z_thread; /* floats from one thread's to the next's; v may be shared */
 } job;
 
@@ -350,8 +362,10 @@ static void copy_window(const job *j, const float *plane, int y, int x, float *w
     for (int i = 0; i < j->c.alpha; i++)
         for (int k = 0; k < j->c.alpha; k++, window += TW_BLOCK) {
             bool inside = y + i >= 0 && y + i < p->ih && x + k >= 0 && x + k < p->iw;
-            if (inside) memcpy(window, plane + ((ptrdiff_t)(y + i) * p->iw + x + k) * TW_BLOCK, TW_BLOCK * sizeof *window);
-            else memset(window, 0, TW_BLOCK * sizeof *window);
+            if (inside)
+                memcpy(window, plane + ((ptrdiff_t)(y + i) * p->iw + x + k) * TW_BLOCK, TW_BLOCK * sizeof *window);
+            else
+                memset(window, 0, TW_BLOCK * sizeof *window);
         }
 }
 
@@ -372,8 +386,10 @@ static void transform_input(const job *j, int block, size_t tile, float *to)
         from = window;
         row = c->alpha * TW_BLOCK;
     }
-    if (c->m == 4) transform_window4(from, row, to, c->v_plane);
-    else transform_window6(from, row, to, c->v_plane);
+    if (c->m == 4)
+        transform_window4(from, row, to, c->v_plane);
+    else
+        transform_window6(from, row, to, c->v_plane);
 }
 
 /* Phase 2: all points of the range, from v into z. */
@@ -418,13 +434,16 @@ static void transform_outputs(const job *j, const range *r, const float *z, int 
     for (int i = 0; i < r->tiles; i++, z += TW_BLOCK) {
         place at = place_of(c, r->start + (size_t)i);
         size_t first = (((at.n * (size_t)c->oc_blocks + (size_t)block) * (size_t)p->oh + (size_t)at.y) * (size_t)p->ow +
-                        (size_t)at.x) * TW_BLOCK;
+                        (size_t)at.x) *
+                       TW_BLOCK;
         t.y = (float *)j->step->out + first;
         t.residual = j->step->in[3] ? (const float *)j->step->in[3] + first : NULL;
         t.rows = smaller(c->m, p->oh - at.y);
         t.columns = smaller(c->m, p->ow - at.x);
-        if (c->m == 4) transform_products4(z, c->z_plane, &t);
-        else transform_products6(z, c->z_plane, &t);
+        if (c->m == 4)
+            transform_products4(z, c->z_plane, &t);
+        else
+            transform_products6(z, c->z_plane, &t);
     }
 }
 
@@ -451,7 +470,8 @@ static void do_ranges(const void *context, size_t begin, size_t end, int thread)
         r.tiles = left < (size_t)c->range ? (int)left : c->range;
         for (int block = 0; block < c->ic_blocks; block++)
             for (int tile = 0; tile < r.tiles; tile++)
-                transform_input(j, block, r.start + (size_t)tile, v + ((size_t)block * (size_t)c->range + (size_t)tile) * TW_BLOCK);
+                transform_input(j, block, r.start + (size_t)tile,
+                                v + ((size_t)block * (size_t)c->range + (size_t)tile) * TW_BLOCK);
         products_and_outputs(j, &r, v, z);
     }
 }
@@ -461,8 +481,7 @@ static void do_inputs(const void *context, size_t begin, size_t end, int thread)
 {
     (void)thread;
     const job *j = context;
-    for (size_t i = begin; i < end; i++)
-        transform_input(j, (int)(i / j->c.tiles), i % j->c.tiles, j->v + i * TW_BLOCK);
+    for (size_t i = begin; i < end; i++) transform_input(j, (int)(i / j->c.tiles), i % j->c.tiles, j->v + i * TW_BLOCK);
 }
 
 /* By outputs, then: items are parts of the groups. */
@@ -506,7 +525,6 @@ static tw_status run(const tw_step *step, tw_queue *queue)
 
 static bool supports(const tw_problem *problem, const tw_device *device, const char **reason)
 {
-    (void)device;
     const tw_conv2d *p = problem->params;
     *reason = "computes in float32 only";
     for (int i = 0; i < problem->n_in; i++)
@@ -518,8 +536,9 @@ static bool supports(const tw_problem *problem, const tw_device *device, const c
         return false;
     *reason = "the image or the number of channels is too large";
     int64_t largest = INT_MAX / (4 * TW_BLOCK);
-    return p->oh <= largest && p->ow <= largest && p->ic <= largest / MAX_RANGE && p->oc <= largest / MAX_RANGE &&
-           (int64_t)p->ic * p->oc <= INT_MAX;
+    if (p->oh > largest || p->ow > largest || p->ic > largest || p->oc > largest) return false;
+    cut c = cut_up(problem, device);
+    return (int64_t)c.ic_blocks * c.range <= INT_MAX / TW_BLOCK; /* offsets into v */
 }
 
 static double cost(const tw_problem *problem, const tw_device *device)

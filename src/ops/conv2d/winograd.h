@@ -119,8 +119,8 @@ TW_WINOGRAD_FUNCTION void tw_winograd_output6(TW_WINOGRAD_LOCAL const TW_WINOGRA
 static inline void tw_winograd_kernel_matrix(int m, double G[TW_WINOGRAD_MAX_ALPHA][3])
 {
     static const double points4[] = {0, TW_WINOGRAD_4A, -TW_WINOGRAD_4A, TW_WINOGRAD_4B, -TW_WINOGRAD_4B};
-    static const double points6[] = {0, TW_WINOGRAD_6A, -TW_WINOGRAD_6A, TW_WINOGRAD_6B, -TW_WINOGRAD_6B,
-                                     TW_WINOGRAD_6C, -TW_WINOGRAD_6C};
+    static const double points6[] = {
+        0, TW_WINOGRAD_6A, -TW_WINOGRAD_6A, TW_WINOGRAD_6B, -TW_WINOGRAD_6B, TW_WINOGRAD_6C, -TW_WINOGRAD_6C};
     const double *points = m == 4 ? points4 : points6;
     for (int i = 0; i < m + 1; i++) {
         double divisor = 1;

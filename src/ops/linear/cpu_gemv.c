@@ -39,17 +39,10 @@ TW_INLINE vec load(const float *p)
 /* The last n lanes of the LANES floats that end at p; zero elsewhere, whatever is there. */
 TW_INLINE vec load_last(const float *p, int n)
 {
-    static const int32_t keep[2 * LANES] = {[LANES] = -1, -1, -1, -1,
-#if defined(__AVX2__)
-                                            -1, -1, -1, -1,
-#endif
-#if defined(__AVX512F__)
-                                            -1, -1, -1, -1, -1, -1, -1, -1
-#endif
-    };
-    mask m;
-    memcpy(&m, keep + n, sizeof m);
-    return (vec)((mask)load(p - LANES) & m);
+    static const int32_t lanes[TW_BLOCK] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    mask lane;
+    memcpy(&lane, lanes, sizeof lane);
+    return (vec)((mask)load(p - LANES) & (lane >= LANES - n));
 }
 
 /* The lanes in a fixed order: the halves added, then the halves of that. */
@@ -113,11 +106,28 @@ TW_INLINE void dot_tile(const dots *d, int rows, int batch, float *out)
 }
 
 enum { ROWS_1 = GROUP, ROWS_2 = SUMS >= 16 ? GROUP : GROUP / 2, ROWS_4 = SUMS / 4 };
-static void dots_1(const dots *d, float *out) { dot_tile(d, ROWS_1, 1, out); }
-static void dots_2(const dots *d, float *out) { dot_tile(d, ROWS_2, 2, out); }
-static void dots_3(const dots *d, float *out) { dot_tile(d, ROWS_4, 3, out); }
-static void dots_4(const dots *d, float *out) { dot_tile(d, ROWS_4, 4, out); }
 
+static void dots_1(const dots *d, float *out)
+{
+    dot_tile(d, ROWS_1, 1, out);
+}
+
+static void dots_2(const dots *d, float *out)
+{
+    dot_tile(d, ROWS_2, 2, out);
+}
+
+static void dots_3(const dots *d, float *out)
+{
+    dot_tile(d, ROWS_4, 3, out);
+}
+
+static void dots_4(const dots *d, float *out)
+{
+    dot_tile(d, ROWS_4, 4, out);
+}
+
+/* By batch. */
 static const struct {
     int rows;
     void (*run)(const dots *d, float *out);
@@ -139,8 +149,7 @@ static void tile_outputs(const tw_step *step, int row, int n, int batch)
     int rows = tiles[batch].rows;
     dots d = {.ic = p->ic};
     for (int b = 0; b < batch; b++) d.x[b] = x + (size_t)(n + b) * (size_t)p->ic;
-    for (int r = 0; r < rows; r++)
-        d.w[r] = w + (size_t)(row + r < p->oc ? row + r : p->oc - 1) * (size_t)p->ic;
+    for (int r = 0; r < rows; r++) d.w[r] = w + (size_t)(row + r < p->oc ? row + r : p->oc - 1) * (size_t)p->ic;
     float sums[GROUP * BATCH];
     tiles[batch].run(&d, sums);
     for (int r = 0; r < rows && row + r < p->oc; r++) {

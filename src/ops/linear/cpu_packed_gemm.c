@@ -63,8 +63,7 @@ static void pack(const tw_problem *problem, const tw_device *device, const void 
         int outputs = p->oc - oc < group_outputs() ? p->oc - oc : group_outputs();
         int width = ceil_div(outputs, TW_BLOCK) * TW_BLOCK;
         for (int ic = 0; ic < p->ic; ic++)
-            for (int i = 0; i < width; i++)
-                *to++ = i < outputs ? w[(size_t)(oc + i) * (size_t)p->ic + (size_t)ic] : 0;
+            for (int i = 0; i < width; i++) *to++ = i < outputs ? w[(size_t)(oc + i) * (size_t)p->ic + (size_t)ic] : 0;
     }
 }
 
@@ -87,8 +86,10 @@ static void pack_x(const void *context, size_t begin, size_t end, int thread)
         const float *from = (const float *)step->in[0] + n * (size_t)p->ic + block * TW_BLOCK;
         float *to = (float *)step->workspace + (block * (size_t)p->n + n) * TW_BLOCK;
         int left = p->ic - (int)block * TW_BLOCK;
-        if (left >= TW_BLOCK) memcpy(to, from, TW_BLOCK * sizeof *to);
-        else memcpy(to, from, (size_t)left * sizeof *to);
+        if (left >= TW_BLOCK)
+            memcpy(to, from, TW_BLOCK * sizeof *to);
+        else
+            memcpy(to, from, (size_t)left * sizeof *to);
     }
 }
 

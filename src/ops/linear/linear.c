@@ -117,8 +117,7 @@ static void print(const void *params, char *text, size_t size)
     int length = snprintf(text, size, "mb%dic%doc%d", p->n, p->ic, p->oc);
     if (p->activation && length >= 0 && (size_t)length < size)
         length += snprintf(text + length, size - (size_t)length, "act%d", p->activation);
-    if (p->has_bias && length >= 0 && (size_t)length < size)
-        snprintf(text + length, size - (size_t)length, "bias1");
+    if (p->has_bias && length >= 0 && (size_t)length < size) snprintf(text + length, size - (size_t)length, "bias1");
 }
 
 const tw_op tw_op_linear = {
