@@ -5,11 +5,11 @@
 #include <string.h>
 
 /* Every node takes at least a byte of the file, so the file's size bounds the memory; this bounds it further. */
-enum { MAX_NODES = 8 << 20, MAX_STACK = 1 << 20 };
+enum { MAX_NODES = 4 << 20, MAX_STACK = 1 << 20 };
 
-/* ---- the names that a state_dict may ask for ---- */
+/* ---- the names that a state_dict may ask for; torch.storage stands for torch ---- */
 
-typedef enum global_id { ORDERED_DICT, REBUILD_TENSOR, REBUILD_TENSOR_V2, REBUILD_PARAMETER, STORAGE_TYPE } global_id;
+typedef enum global_id { ORDERED_DICT, REBUILD_TENSOR, REBUILD_TENSOR_V2, PARAMETER, STORAGE_TYPE } global_id;
 
 static const struct {
     const char *module, *name;
@@ -19,7 +19,8 @@ static const struct {
     {"collections", "OrderedDict", ORDERED_DICT, TW_ABSENT},
     {"torch._utils", "_rebuild_tensor", REBUILD_TENSOR, TW_ABSENT},
     {"torch._utils", "_rebuild_tensor_v2", REBUILD_TENSOR_V2, TW_ABSENT},
-    {"torch._utils", "_rebuild_parameter", REBUILD_PARAMETER, TW_ABSENT},
+    {"torch._utils", "_rebuild_parameter", PARAMETER, TW_ABSENT},
+    {"torch.nn.parameter", "Parameter", PARAMETER, TW_ABSENT}, /* before 0.4 */
     {"torch", "FloatStorage", STORAGE_TYPE, TW_F32},
     {"torch", "DoubleStorage", STORAGE_TYPE, TW_F64},
     {"torch", "HalfStorage", STORAGE_TYPE, TW_F16},
@@ -30,6 +31,7 @@ static const struct {
     {"torch", "CharStorage", STORAGE_TYPE, TW_I8},
     {"torch", "ByteStorage", STORAGE_TYPE, TW_U8},
     {"torch", "BoolStorage", STORAGE_TYPE, TW_BOOL},
+    {"torch", "UntypedStorage", STORAGE_TYPE, TW_U8},
 };
 
 /* ---- the machine ---- */
@@ -40,8 +42,8 @@ typedef struct machine {
     size_t at;
     int *stack; /* nodes; MARK for marks */
     int depth, stack_capacity;
-    int *memo; /* nodes; -1 where empty */
-    int memo_count;
+    int *memo;                     /* nodes; NOTHING where empty */
+    int memo_capacity, memo_count; /* slots, and those in use: MEMOIZE fills slot memo_count */
     tw_error *error;
 } machine;
 
@@ -220,29 +222,30 @@ static bool memorise(machine *m, uint64_t slot)
         broken(m, "nothing to remember, or at an impossible place");
         return false;
     }
-    if (slot >= (uint64_t)m->memo_count) {
+    if (slot >= (uint64_t)m->memo_capacity) {
         /* Slots come in order in any real pickle: room for twice as many as there are nodes is generous. */
         if (slot > 2 * (uint64_t)m->pickle->n_nodes + 64) {
             broken(m, "memo slot %llu out of order", (unsigned long long)slot);
             return false;
         }
-        int count = (int)slot + 1 + m->memo_count;
-        int *larger = realloc(m->memo, (size_t)count * sizeof *larger);
+        int capacity = (int)slot + 1 + m->memo_capacity;
+        int *larger = realloc(m->memo, (size_t)capacity * sizeof *larger);
         if (!larger) {
-            tw_no_memory(m->error, (size_t)count * sizeof *larger, "a pickle's memo");
+            tw_no_memory(m->error, (size_t)capacity * sizeof *larger, "a pickle's memo");
             return false;
         }
-        for (int i = m->memo_count; i < count; i++) larger[i] = NOTHING;
+        for (int i = m->memo_capacity; i < capacity; i++) larger[i] = NOTHING;
         m->memo = larger;
-        m->memo_count = count;
+        m->memo_capacity = capacity;
     }
+    if (m->memo[slot] == NOTHING) m->memo_count++;
     m->memo[slot] = m->stack[m->depth - 1];
     return true;
 }
 
 static bool recall(machine *m, uint64_t slot)
 {
-    if (slot >= (uint64_t)m->memo_count || m->memo[slot] == NOTHING) {
+    if (slot >= (uint64_t)m->memo_capacity || m->memo[slot] == NOTHING) {
         broken(m, "memo slot %llu is empty", (unsigned long long)slot);
         return false;
     }
@@ -312,6 +315,8 @@ static void printable(const char *text, size_t length, char *out, size_t size)
 
 static bool push_global(machine *m, const char *module, size_t module_length, const char *name, size_t name_length)
 {
+    const size_t storage = strlen("torch.storage");
+    if (module_length == storage && memcmp(module, "torch.storage", storage) == 0) module_length = strlen("torch");
     for (size_t i = 0; i < sizeof globals / sizeof *globals; i++) {
         if (strlen(globals[i].module) != module_length || strlen(globals[i].name) != name_length) continue;
         if (memcmp(globals[i].module, module, module_length) != 0 || memcmp(globals[i].name, name, name_length) != 0)
@@ -427,6 +432,22 @@ static bool rebuild_tensor(machine *m, const tw_pickle_node *arguments)
     return true;
 }
 
+/* Python 2's OrderedDict([[key, value], ...]). */
+static bool ordered_dict(machine *m, int pairs)
+{
+    int count = node_at(m, pairs)->kind == TW_PICKLE_LIST ? node_at(m, pairs)->n_items : 0, index = NOTHING;
+    tw_pickle_node *dict = new_node(m, TW_PICKLE_DICT, &index);
+    for (int i = 0; dict && i < count; i++) {
+        const tw_pickle_node *pair = node_at(m, node_at(m, pairs)->items[i]);
+        if ((pair->kind != TW_PICKLE_LIST && pair->kind != TW_PICKLE_TUPLE) || pair->n_items != 2) {
+            broken(m, "an OrderedDict of something else than pairs");
+            return false;
+        }
+        if (!append_items(m, dict, pair->items, 2)) return false;
+    }
+    return dict && push(m, index);
+}
+
 /* REDUCE: a callable and its arguments. */
 static bool reduce(machine *m)
 {
@@ -440,11 +461,12 @@ static bool reduce(machine *m)
     switch (globals[what->global].id) {
     case ORDERED_DICT:
         if (args->n_items == 0) return push_new(m, TW_PICKLE_DICT);
+        if (args->n_items == 1) return ordered_dict(m, args->items[0]);
         break;
     case REBUILD_TENSOR:
     case REBUILD_TENSOR_V2: return rebuild_tensor(m, args);
-    case REBUILD_PARAMETER:
-        if (args->n_items == 3 && node_at(m, args->items[0])->kind == TW_PICKLE_TENSOR) return push(m, args->items[0]);
+    case PARAMETER:
+        if (args->n_items && node_at(m, args->items[0])->kind == TW_PICKLE_TENSOR) return push(m, args->items[0]);
         break;
     case STORAGE_TYPE: break;
     }
@@ -453,10 +475,15 @@ static bool reduce(machine *m)
     return false;
 }
 
-/* BUILD: a state for the object below, such as an OrderedDict's _metadata: dropped. */
+/* BUILD: a state for the object below, such as an OrderedDict's _metadata or an old Parameter's hooks: dropped. */
 static bool build(machine *m)
 {
-    return pop(m) != NOTHING && top_of_kind(m, TW_PICKLE_DICT, "a dictionary");
+    if (pop(m) == NOTHING) return false;
+    int object = m->depth ? m->stack[m->depth - 1] : MARK;
+    tw_pickle_kind kind = object == MARK ? TW_PICKLE_NONE : node_at(m, object)->kind;
+    if (kind == TW_PICKLE_DICT || kind == TW_PICKLE_TENSOR) return true;
+    broken(m, "a state for something that has none");
+    return false;
 }
 
 static bool set_item(machine *m)
@@ -492,8 +519,8 @@ static bool sized(machine *m, int bytes, bool (*then)(machine *m, uint64_t value
 
 static bool check_protocol(machine *m, uint64_t protocol)
 {
-    if (protocol <= 4) return true;
-    broken(m, "protocol %llu, expected at most 4", (unsigned long long)protocol);
+    if (protocol >= 2 && protocol <= 5) return true;
+    broken(m, "protocol %llu, expected 2 to 5", (unsigned long long)protocol);
     return false;
 }
 
@@ -536,7 +563,9 @@ static bool execute(machine *m, uint8_t opcode)
     case 'J': return push_small(m, 4);
     case 0x8a: return push_long(m);
     case 'G': return push_float(m);
+    case 'T': /* the strings of Python 2 */
     case 'X': return push_text(m, 4);
+    case 'U':
     case 0x8c: return push_text(m, 1);
     case 0x8d: return push_text(m, 8);
     case 'q': return sized(m, 1, memorise);

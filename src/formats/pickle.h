@@ -1,6 +1,6 @@
 /* A pickle machine that knows only what a PyTorch state_dict needs: dictionaries, tuples, lists, numbers, strings, and
  * the few names from which tensors are rebuilt. Everything else is refused by name and place; nothing is ever called.
- * Opcodes: Python's pickletools, protocols 2 to 4. The result is a table of nodes that refer to each other by index, so
+ * Opcodes: Python's pickletools, protocols 2 to 5. The result is a table of nodes that refer to each other by index, so
  * cycles and shared parts cost nothing and readers decide how deep they look. */
 #ifndef TW_FORMATS_PICKLE_H
 #define TW_FORMATS_PICKLE_H

@@ -13,7 +13,7 @@
 /* What the weights own. */
 typedef struct archive {
     tw_mapping file;
-    char *names;  /* one behind the other, each ended */
+    char *names;   /* one behind the other, each ended */
     void **copies; /* of tensors that are not dense */
     size_t n_copies, copied_bytes;
 } archive;
@@ -74,11 +74,11 @@ static const tw_zip_entry *find_beside(const tw_zip *zip, const tw_zip_entry *pi
                                        const tw_pickle_node *key)
 {
     char name[512];
+    if (key && key->length >= sizeof name) return NULL;
     int prefix = (int)(pickle->name_length - strlen("data.pkl"));
     int length = snprintf(name, sizeof name, "%.*s%s%.*s", prefix, pickle->name, folder, key ? (int)key->length : 0,
                           key ? key->text : "");
-    return length < (int)sizeof name && (!key || key->length < sizeof name) ? tw_zip_find(zip, name, (size_t)length)
-                                                                            : NULL;
+    return length < (int)sizeof name ? tw_zip_find(zip, name, (size_t)length) : NULL;
 }
 
 static tw_status locate_in_zip(const char *path, const tw_zip *zip, const tw_pickle *pickle, storages *s,
@@ -96,8 +96,8 @@ static tw_status locate_in_zip(const char *path, const tw_zip *zip, const tw_pic
         const tw_zip_entry *entry = find_beside(zip, main, "data/", node);
         if (!entry) return tw_fail(error, TW_INVALID, "%s: the archive has no storage \"%s\"", path, key.text);
         if (!storage_bytes(node, &bytes) || bytes > entry->bytes)
-            return tw_fail(error, TW_INVALID, "%s: storage \"%s\" has %zu bytes, too few for %lld of %s", path, key.text,
-                           entry->bytes, (long long)node->integer, tw_dtype_name(node->dtype));
+            return tw_fail(error, TW_INVALID, "%s: storage \"%s\" has %zu bytes, too few for %lld of %s", path,
+                           key.text, entry->bytes, (long long)node->integer, tw_dtype_name(node->dtype));
         s->data[i] = entry->data;
     }
     return TW_OK;
@@ -129,8 +129,10 @@ static const tw_pickle_node *place_storages(const tw_pickle_node *const *sorted,
     size_t low = 0, high = count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (by_key(&sorted[middle], &key) < 0) low = middle + 1;
-        else high = middle;
+        if (by_key(&sorted[middle], &key) < 0)
+            low = middle + 1;
+        else
+            high = middle;
     }
     const tw_pickle_node *found = low < count && by_key(&sorted[low], &key) == 0 ? sorted[low] : NULL;
     if (found && s->data[found - s->nodes]) return NULL;
@@ -156,8 +158,8 @@ static tw_status locate_in_legacy(const tw_pickle_source *source, const tw_pickl
     if (!sorted) status = tw_no_memory(error, (size_t)pickle->n_nodes * sizeof *sorted, "storages");
     /* A hostile list could name one key, with many storages, again and again. */
     if (status == TW_OK && (size_t)list->n_items > count_sorted)
-        status = tw_fail(error, TW_INVALID, "%s: byte %zu: a list of %d storages, where the pickle has %zu", source->path,
-                         source->at, list->n_items, count_sorted);
+        status = tw_fail(error, TW_INVALID, "%s: byte %zu: a list of %d storages, where the pickle has %zu",
+                         source->path, source->at, list->n_items, count_sorted);
     for (int i = 0; status == TW_OK && i < list->n_items; i++) {
         const tw_pickle_node *key = &keys.nodes[list->items[i]];
         shown text = show(key->text ? key->text : "", key->kind == TW_PICKLE_STRING ? key->length : 0);
@@ -222,8 +224,8 @@ static tw_status read_tensor(archive *a, const tw_pickle *pickle, const tw_pickl
     if (status == TW_OK && (!s->data[from->storage] || !fits_storage(from, storage)))
         status = tw_fail(error, TW_INVALID, "goes beyond its storage of %lld elements", (long long)storage->integer);
     if (status != TW_OK) return status;
-    tw_strided view = {.data = s->data[from->storage] + (size_t)from->offset * element, .element = element,
-                       .shape = from->shape};
+    tw_strided view = {
+        .data = s->data[from->storage] + (size_t)from->offset * element, .element = element, .shape = from->shape};
     memcpy(view.strides, from->strides, sizeof view.strides);
     to->view = (tw_tensor){storage->dtype, from->shape, (void *)view.data};
     if (tw_strided_is_dense(&view)) return TW_OK;
@@ -249,10 +251,11 @@ static tw_status read_tensors(archive *a, const tw_pickle *pickle, const storage
                               tw_error *error)
 {
     const tw_pickle_node *dict = state_dict_of(pickle);
-    if (dict->kind != TW_PICKLE_DICT)
-        return tw_fail(error, TW_INVALID, "%s: expected a dictionary of tensors", path);
+    if (dict->kind != TW_PICKLE_DICT) return tw_fail(error, TW_INVALID, "%s: expected a dictionary of tensors", path);
     size_t names = 1;
     for (int i = 0; i < dict->n_items; i += 2) names += pickle->nodes[dict->items[i]].length + 1;
+    if (names > a->file.bytes) /* one text, remembered and repeated */
+        return tw_fail(error, TW_INVALID, "%s: %zu bytes of names, more than the file could hold", path, names);
     a->names = malloc(names);
     a->copies = calloc((size_t)dict->n_items / 2 + 1, sizeof *a->copies);
     out->tensors = calloc((size_t)dict->n_items / 2 + 1, sizeof *out->tensors);
@@ -347,7 +350,8 @@ static tw_status check_legacy_head(tw_pickle_source *source, tw_error *error)
         if (i == 0 && (root->kind != TW_PICKLE_LONG || root->length != 10 || memcmp(root->text, magic, 10) != 0))
             status = tw_fail(error, TW_INVALID, "%s: a pickle, but not one of torch.save's", source->path);
         if (i == 1 && (root->kind != TW_PICKLE_INT || root->integer != 1001))
-            status = tw_fail(error, TW_INVALID, "%s: PyTorch's legacy format of another version than 1001", source->path);
+            status =
+                tw_fail(error, TW_INVALID, "%s: PyTorch's legacy format of another version than 1001", source->path);
         if (i == 2 && (!little || little->kind != TW_PICKLE_BOOL || !little->integer))
             status = tw_fail(error, TW_INVALID, "%s: big-endian numbers, expected little-endian", source->path);
         tw_pickle_free(&pickle);

@@ -21,8 +21,11 @@ tw_status tw_weights_open(const char *path, tw_weights **weights, tw_error *erro
     *weights = NULL;
     tw_status status = tw_file_map(path, &file, error);
     if (status != TW_OK) return status;
-    if (is_pytorch(&file)) status = tw_pytorch_open(path, &file, weights, error);
-    else if (is_safetensors(&file)) status = tw_safetensors_open(path, &file, weights, error);
+    /* Safetensors first: the length of its header may begin with a pickle's bytes, which never go on like a header. */
+    if (is_safetensors(&file))
+        status = tw_safetensors_open(path, &file, weights, error);
+    else if (is_pytorch(&file))
+        status = tw_pytorch_open(path, &file, weights, error);
     else
         status = tw_fail(error, TW_INVALID, "%s: %s, expected safetensors or a PyTorch state_dict", path,
                          file.bytes ? "not a file of weights" : "empty");

@@ -159,8 +159,10 @@ const tw_zip_entry *tw_zip_find(const tw_zip *zip, const char *name, size_t leng
         const tw_zip_entry *entry = &zip->entries[middle];
         int order = compare_names(name, length, entry->name, entry->name_length);
         if (order == 0) return entry;
-        if (order < 0) high = middle;
-        else low = middle + 1;
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
     }
     return NULL;
 }
