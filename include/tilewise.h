@@ -89,8 +89,9 @@ tw_status tw_npy_write(const char *path, const tw_tensor *tensor, tw_error *erro
 typedef struct tw_weights tw_weights;
 
 /* Opens a .safetensors file or a PyTorch state_dict (.pt, .pth, .bin; zip or legacy), told apart by content. Tensors
- * are views of the mapped file. A state_dict is read by a pickle machine that knows only what a state_dict holds and
- * refuses everything else; no code in the file is run. */
+ * are views of the mapped file, in row-major order (others are copied) but possibly unaligned to their element: copy
+ * numbers out with memcpy. A state_dict is read by a pickle machine that knows only what a state_dict holds and refuses
+ * everything else; no code in the file is run. */
 tw_status tw_weights_open(const char *path, tw_weights **weights, tw_error *error);
 void tw_weights_release(tw_weights *weights);
 size_t tw_weights_count(const tw_weights *weights);
