@@ -1,10 +1,10 @@
-/* relu and clip, sixteen elements at a time, in whatever order the layout has them. Bound by memory: each element is
+/* relu and clip, a register of elements at a time, in whatever order the layout has them. Bound by memory: each element is
  * read once and written once, so plans fuse these into the layer before wherever they can. */
-#include "devices/cpu/simd.h"
 #include "ops/activation/activation.h"
 #include "ops/common/dims.h"
+#include "ops/common/lanes.h"
 
-enum { GRAIN = 2048 }; /* vectors: 128 KiB each way */
+enum { GRAIN = 32 << 10 }; /* elements: 128 KiB each way */
 
 typedef struct job {
     const float *x;
@@ -12,13 +12,15 @@ typedef struct job {
     float low, high;
 } job;
 
-/* items are vectors of 16 elements */
-static void clip_vectors(const void *context, size_t begin, size_t end, int thread)
+/* items are elements */
+static void clip_elements(const void *context, size_t begin, size_t end, int thread)
 {
     (void)thread;
     const job *j = context;
-    v16 low = v16_all(j->low), high = v16_all(j->high);
-    for (size_t i = begin; i < end; i++) v16_store(j->y + 16 * i, v16_min(v16_max(v16_load(j->x + 16 * i), low), high));
+    lanes low = lanes_all(j->low), high = lanes_all(j->high);
+    size_t i = begin;
+    for (; i + TW_LANES <= end; i += TW_LANES) lanes_store(j->y + i, lanes_clip(lanes_load(j->x + i), low, high));
+    if (i < end) lanes_store_part(j->y + i, lanes_clip(lanes_load_part(j->x + i, end - i, 0), low, high), end - i);
 }
 
 /* The padded channels of a blocked tensor stay zero where 0 itself is outside the bounds. */
@@ -38,10 +40,7 @@ static tw_status run(const tw_step *step, tw_queue *queue)
 {
     const tw_clip *p = step->problem->params;
     job j = {step->in[0], step->out, p->low, p->high};
-    size_t count = tw_problem_elements(step->problem, 0), vectors = count / 16;
-    tw_parallel(queue, clip_vectors, &j, vectors, GRAIN);
-    for (size_t i = vectors * 16; i < count; i++)
-        j.y[i] = j.x[i] < p->low ? p->low : j.x[i] > p->high ? p->high : j.x[i];
+    tw_parallel(queue, clip_elements, &j, tw_problem_elements(step->problem, 0), GRAIN);
     if (step->problem->out.layout == TW_BLOCKED && (p->low > 0 || p->high < 0)) clear_padding(p, j.y);
     return TW_OK;
 }
@@ -63,7 +62,7 @@ const tw_design TW_CPU_DESIGN(relu, vectorised) = {
     .op = "relu",
     .device = "cpu",
     .name = "vectorised",
-    .summary = "sixteen elements at a time, in the layout that is there",
+    .summary = "a register of elements at a time, in the layout that is there",
     .in_place = true,
     .supports = supports,
     .cost = cost,
@@ -74,7 +73,7 @@ const tw_design TW_CPU_DESIGN(clip, vectorised) = {
     .op = "clip",
     .device = "cpu",
     .name = "vectorised",
-    .summary = "sixteen elements at a time, in the layout that is there",
+    .summary = "a register of elements at a time, in the layout that is there",
     .in_place = true,
     .supports = supports,
     .cost = cost,

@@ -1,12 +1,10 @@
-/* add, sixteen elements at a time, in whatever order the layout has them (padded channels: 0 + 0). Bound by memory:
+/* add, a register of elements at a time, in whatever order the layout has them (padded channels: 0 + 0). Bound by memory:
  * two reads and a write an element, so plans fuse it into a convolution as its residual wherever they can. */
-#include "devices/cpu/simd.h"
 #include "ops/add/add.h"
 #include "ops/common/dims.h"
+#include "ops/common/lanes.h"
 
-#include <math.h>
-
-enum { GRAIN = 1536 }; /* vectors: 96 KiB of each tensor */
+enum { GRAIN = 24 << 10 }; /* elements: 96 KiB of each tensor */
 
 typedef struct job {
     const float *a, *b;
@@ -14,16 +12,19 @@ typedef struct job {
     float low, high; /* of the activation */
 } job;
 
-/* items are vectors of 16 elements */
-static void add_vectors(const void *context, size_t begin, size_t end, int thread)
+/* items are elements */
+static void add_elements(const void *context, size_t begin, size_t end, int thread)
 {
     (void)thread;
     const job *j = context;
-    v16 low = v16_all(j->low), high = v16_all(j->high);
-    for (size_t i = begin; i < end; i++) {
-        v16 sum = v16_load(j->a + 16 * i) + v16_load(j->b + 16 * i);
-        v16_store(j->y + 16 * i, v16_min(v16_max(sum, low), high));
-    }
+    lanes low = lanes_all(j->low), high = lanes_all(j->high);
+    size_t i = begin;
+    for (; i + TW_LANES <= end; i += TW_LANES)
+        lanes_store(j->y + i, lanes_clip(lanes_load(j->a + i) + lanes_load(j->b + i), low, high));
+    size_t left = end - i;
+    if (!left) return;
+    lanes sum = lanes_load_part(j->a + i, left, 0) + lanes_load_part(j->b + i, left, 0);
+    lanes_store_part(j->y + i, lanes_clip(sum, low, high), left);
 }
 
 static tw_status run(const tw_step *step, tw_queue *queue)
@@ -31,12 +32,7 @@ static tw_status run(const tw_step *step, tw_queue *queue)
     const tw_add *p = step->problem->params;
     job j = {step->in[0], step->in[1], step->out, p->activation == TW_ACT_NONE ? -INFINITY : 0,
              p->activation == TW_ACT_RELU6 ? 6 : INFINITY};
-    size_t count = tw_problem_elements(step->problem, 0), vectors = count / 16;
-    tw_parallel(queue, add_vectors, &j, vectors, GRAIN);
-    for (size_t i = vectors * 16; i < count; i++) {
-        float sum = j.a[i] + j.b[i];
-        j.y[i] = sum < j.low ? j.low : sum > j.high ? j.high : sum;
-    }
+    tw_parallel(queue, add_elements, &j, tw_problem_elements(step->problem, 0), GRAIN);
     return TW_OK;
 }
 
@@ -57,7 +53,7 @@ const tw_design TW_CPU_DESIGN(add, vectorised) = {
     .op = "add",
     .device = "cpu",
     .name = "vectorised",
-    .summary = "sixteen elements at a time, in the layout that is there",
+    .summary = "a register of elements at a time, in the layout that is there",
     .in_place = true,
     .supports = supports,
     .cost = cost,

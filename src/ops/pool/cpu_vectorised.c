@@ -1,18 +1,16 @@
-/* pool, sixteen elements at a time.
+/* pool, a register of elements at a time.
  *
- * Blocked: a vector holds 16 channels of one pixel, so a window is a few whole vectors and any window is alike; the
+ * Blocked: a vector holds channels of one pixel, so a window is a few whole vectors and any window is alike; the
  * common ones (2x2 and 3x3 with stride 2) have their loops unrolled where no padding is touched.
  * Plain: the rows of a window are reduced first, into a line of the workspace whose ends stand for the padding; then
- * windows slide along the line, a loop that vectorises for constant kernel and stride. An average that covers its
- * whole plane is one sum of contiguous elements.
+ * windows slide along the line, a vector of them at a time for strides 1 and 2. An average that covers its whole plane
+ * is one sum of contiguous elements.
  * Averages are summed row by row and the rows' sums then added, which keeps errors of large windows small.
  * A 2x2 window reads four elements for three comparisons: bound by memory. */
 #include "core/status.h"
-#include "devices/cpu/simd.h"
 #include "ops/common/dims.h"
+#include "ops/common/lanes.h"
 #include "ops/pool/pool.h"
-
-#include <math.h>
 
 enum { GRAIN = 32 << 10 }; /* elements read */
 
@@ -60,53 +58,62 @@ typedef struct job {
     int inner_first, inner_last; /* of the columns */
     bool max;
     int channels, blocks; /* of one n */
-    bool to_plain;        /* blocked input, plain output of one pixel */
     float *lines;         /* plain: [threads][line] */
     size_t line;
 } job;
 
-/* NaN in either wins: v16_max gives its first operand where one is NaN; the bits of NaN and of a number, merged, are
- * NaN; those of a number and itself are the number. */
-TW_INLINE v16 larger(v16 a, v16 b)
+/* NaN in either wins: lanes_max gives its second operand where one is NaN; the bits of NaN and of a number, merged,
+ * are NaN; those of a number and itself are the number. */
+TW_INLINE lanes larger(lanes a, lanes b)
 {
-    return (v16)((v16i)v16_max(a, b) | (v16i)v16_max(b, a));
+    return (lanes)((lanes_int)lanes_max(a, b) | (lanes_int)lanes_max(b, a));
 }
 
-/* ---- blocked ---- */
+/* ---- blocked: x and y begin at TW_LANES channels of a block ---- */
 
-TW_INLINE v16 max_window(const job *j, const float *x, span rows, span columns)
+TW_INLINE lanes max_window(const job *j, const float *x, span rows, span columns)
 {
-    v16 m = v16_all(-INFINITY);
+    lanes m = lanes_all(-INFINITY);
     for (int iy = rows.begin; iy < rows.end; iy += j->rows.dilation)
         for (int ix = columns.begin; ix < columns.end; ix += j->columns.dilation)
-            m = larger(m, v16_load(x + ((size_t)iy * (size_t)j->columns.in + (size_t)ix) * TW_BLOCK));
+            m = larger(m, lanes_load(x + ((size_t)iy * (size_t)j->columns.in + (size_t)ix) * TW_BLOCK));
     return m;
 }
 
-TW_INLINE v16 average_window(const job *j, const float *x, span rows, span columns)
+TW_INLINE lanes average_window(const job *j, const float *x, span rows, span columns)
 {
-    v16 total = v16_zero();
+    lanes total = lanes_all(0);
     for (int iy = rows.begin; iy < rows.end; iy++) {
-        v16 sum = v16_zero();
+        lanes sum = lanes_all(0);
         const float *row = x + (size_t)iy * (size_t)j->columns.in * TW_BLOCK;
-        for (int ix = columns.begin; ix < columns.end; ix++) sum += v16_load(row + (size_t)ix * TW_BLOCK);
+        for (int ix = columns.begin; ix < columns.end; ix++) sum += lanes_load(row + (size_t)ix * TW_BLOCK);
         total += sum;
     }
-    return total * v16_all((float)(1 / ((double)rows.divisor * columns.divisor)));
+    return total * lanes_all((float)(1 / ((double)rows.divisor * columns.divisor)));
+}
+
+/* One pixel of a whole block. */
+TW_INLINE void pool_pixel(const job *j, const float *x, float *y, const span windows[2])
+{
+    for (size_t part = 0; part < TW_BLOCK; part += TW_LANES)
+        lanes_store(y + part, j->max ? max_window(j, x + part, windows[0], windows[1])
+                                     : average_window(j, x + part, windows[0], windows[1]));
 }
 
 /* `count` dense windows inside the input, one beside the other; x is the first one's corner. kh, kw and stride are
  * constants where it matters. */
-TW_INLINE void max_run(const float *x, size_t row, float *y, int count, const int kernel[3])
+TW_INLINE void max_run(const float *x, size_t row, float *y, int count, const int window[3])
 {
-    const int kh = kernel[0], kw = kernel[1], stride = kernel[2];
-    for (int o = 0; o < count; o++) {
-        const float *corner = x + (size_t)o * (size_t)stride * TW_BLOCK;
-        v16 m = v16_load(corner);
-        for (int ky = 0; ky < kh; ky++)
-            for (int kx = 0; kx < kw; kx++) m = larger(m, v16_load(corner + (size_t)ky * row + (size_t)kx * TW_BLOCK));
-        v16_store(y + (size_t)o * TW_BLOCK, m);
-    }
+    const int kh = window[0], kw = window[1], stride = window[2];
+    for (int o = 0; o < count; o++)
+        for (size_t part = 0; part < TW_BLOCK; part += TW_LANES) {
+            const float *corner = x + (size_t)o * (size_t)stride * TW_BLOCK + part;
+            lanes m = lanes_load(corner);
+            for (int ky = 0; ky < kh; ky++)
+                for (int kx = ky == 0; kx < kw; kx++)
+                    m = larger(m, lanes_load(corner + (size_t)ky * row + (size_t)kx * TW_BLOCK));
+            lanes_store(y + (size_t)o * TW_BLOCK + part, m);
+        }
 }
 
 static void max_row(const job *j, const float *x, float *y, span rows)
@@ -114,8 +121,8 @@ static void max_row(const job *j, const float *x, float *y, span rows)
     const side *c = &j->columns;
     int first = j->inner_first, last = j->inner_last, kh = rows.end - rows.begin;
     if (j->rows.dilation != 1 || c->dilation != 1) last = first;
-    for (int o = 0; o < first; o++) v16_store(y + (size_t)o * TW_BLOCK, max_window(j, x, rows, span_of(c, o)));
-    for (int o = last; o < c->out; o++) v16_store(y + (size_t)o * TW_BLOCK, max_window(j, x, rows, span_of(c, o)));
+    for (int o = 0; o < first; o++) pool_pixel(j, x, y + (size_t)o * TW_BLOCK, (const span[]){rows, span_of(c, o)});
+    for (int o = last; o < c->out; o++) pool_pixel(j, x, y + (size_t)o * TW_BLOCK, (const span[]){rows, span_of(c, o)});
     size_t row = (size_t)c->in * TW_BLOCK;
     const float *corner = x + (size_t)rows.begin * row + (size_t)(first * c->stride - c->before) * TW_BLOCK;
     float *out = y + (size_t)first * TW_BLOCK;
@@ -131,7 +138,7 @@ static void max_row(const job *j, const float *x, float *y, span rows)
 static void average_row(const job *j, const float *x, float *y, span rows)
 {
     for (int o = 0; o < j->columns.out; o++)
-        v16_store(y + (size_t)o * TW_BLOCK, average_window(j, x, rows, span_of(&j->columns, o)));
+        pool_pixel(j, x, y + (size_t)o * TW_BLOCK, (const span[]){rows, span_of(&j->columns, o)});
 }
 
 /* items are rows of the output: of n, then of blocks of channels, then along the height */
@@ -158,52 +165,74 @@ static void blocked_to_plain(const void *context, size_t begin, size_t end, int 
     (void)thread;
     const job *j = context;
     size_t blocks = (size_t)j->blocks, in = (size_t)j->rows.in * (size_t)j->columns.in * TW_BLOCK;
-    span rows = span_of(&j->rows, 0), columns = span_of(&j->columns, 0);
+    const span windows[2] = {span_of(&j->rows, 0), span_of(&j->columns, 0)};
     for (size_t item = begin; item < end; item++) {
-        int first = (int)(item % blocks) * TW_BLOCK, left = j->channels - first;
-        const float *x = j->x + item * in;
-        v16 v = j->max ? max_window(j, x, rows, columns) : average_window(j, x, rows, columns);
-        v16_store_part(j->y + item / blocks * (size_t)j->channels + (size_t)first, v, left < 16 ? left : 16);
+        float pixel[TW_BLOCK];
+        size_t first = item % blocks * TW_BLOCK, left = (size_t)j->channels - first;
+        pool_pixel(j, j->x + item * in, pixel, windows);
+        memcpy(j->y + item / blocks * (size_t)j->channels + first, pixel,
+               (left < TW_BLOCK ? left : TW_BLOCK) * sizeof *pixel);
     }
 }
 
 /* ---- plain ---- */
 
-TW_INLINE float larger_one(float m, float v)
+TW_INLINE lanes combine(const job *j, lanes a, lanes b)
 {
-    return v > m || v != v ? v : m;
+    return j->max ? larger(a, b) : a + b;
+}
+
+TW_INLINE float combine_one(const job *j, float a, float b)
+{
+    if (!j->max) return a + b;
+    return b > a || b != b ? b : a;
 }
 
 /* The window's rows as one: line[before + ix]. */
 static void reduce_rows(const job *j, const float *x, span rows, float *line)
 {
-    int width = j->columns.in;
-    memcpy(line, x + (size_t)rows.begin * (size_t)width, (size_t)width * sizeof *line);
+    size_t width = (size_t)j->columns.in;
+    memcpy(line, x + (size_t)rows.begin * width, width * sizeof *line);
     for (int iy = rows.begin + j->rows.dilation; iy < rows.end; iy += j->rows.dilation) {
-        const float *row = x + (size_t)iy * (size_t)width;
-        if (j->max)
-            for (int i = 0; i < width; i++) line[i] = larger_one(line[i], row[i]);
-        else
-            for (int i = 0; i < width; i++) line[i] += row[i];
+        const float *row = x + (size_t)iy * width;
+        size_t i = 0;
+        for (; i + TW_LANES <= width; i += TW_LANES)
+            lanes_store(line + i, combine(j, lanes_load(line + i), lanes_load(row + i)));
+        for (; i < width; i++) line[i] = combine_one(j, line[i], row[i]);
     }
 }
 
-/* Windows along a padded line: kernel, stride and dilation are constants where it matters. */
-TW_INLINE void slide(const job *j, const float *line, float *y, const int window[3])
+/* TW_LANES dense windows of stride 1 or 2 from line[0] on. */
+TW_INLINE lanes slide_lanes(const job *j, const float *line, int kernel, int stride)
 {
-    const int kernel = window[0], stride = window[1], dilation = window[2], count = j->columns.out;
-    if (j->max)
-        for (int o = 0; o < count; o++) {
-            float m = line[o * stride];
-            for (int k = 1; k < kernel; k++) m = larger_one(m, line[o * stride + k * dilation]);
-            y[o] = m;
-        }
-    else
-        for (int o = 0; o < count; o++) {
-            float sum = line[o * stride];
-            for (int k = 1; k < kernel; k++) sum += line[o * stride + k * dilation];
-            y[o] = sum;
-        }
+    if (stride == 1) {
+        lanes v = lanes_load(line);
+        for (int k = 1; k < kernel; k++) v = combine(j, v, lanes_load(line + k));
+        return v;
+    }
+    lanes a = lanes_load(line), b = lanes_load(line + TW_LANES), v = lanes_even(a, b);
+    if (kernel > 1) v = combine(j, v, lanes_odd(a, b));
+    for (int k = 2; k < kernel; k++)
+        v = combine(j, v, lanes_even(lanes_load(line + k), lanes_load(line + k + TW_LANES)));
+    return v;
+}
+
+/* Windows along a padded line, behind which as much may be read as a vector of windows reaches (line_length). */
+static void slide(const job *j, const float *line, float *y)
+{
+    const side *c = &j->columns;
+    size_t count = (size_t)c->out, stride = (size_t)c->stride, o = 0;
+    if (c->dilation == 1 && stride <= 2) {
+        for (; o + TW_LANES <= count; o += TW_LANES)
+            lanes_store(y + o, slide_lanes(j, line + o * stride, c->kernel, c->stride));
+        if (o < count) lanes_store_part(y + o, slide_lanes(j, line + o * stride, c->kernel, c->stride), count - o);
+        return;
+    }
+    for (; o < count; o++) {
+        float v = line[o * stride];
+        for (int k = 1; k < c->kernel; k++) v = combine_one(j, v, line[o * stride + (size_t)k * (size_t)c->dilation]);
+        y[o] = v;
+    }
 }
 
 static void divide(const job *j, float *y, int rows_divisor)
@@ -249,35 +278,30 @@ static void plain_rows(const void *context, size_t begin, size_t end, int thread
             adaptive_columns(j, line, y, rows.divisor);
             continue;
         }
-        if (c->kernel == 2 && c->stride == 2 && c->dilation == 1)
-            slide(j, line, y, (const int[]){2, 2, 1});
-        else if (c->kernel == 3 && c->stride == 2 && c->dilation == 1)
-            slide(j, line, y, (const int[]){3, 2, 1});
-        else if (c->kernel == 3 && c->stride == 1 && c->dilation == 1)
-            slide(j, line, y, (const int[]){3, 1, 1});
-        else
-            slide(j, line, y, (const int[]){c->kernel, c->stride, c->dilation});
+        slide(j, line, y);
         if (!j->max) divide(j, y, rows.divisor);
     }
 }
 
-/* items are planes, averaged whole: sums of 16 vectors, then of those sums */
+/* items are planes, averaged whole: sums of 32 vectors, then of those sums */
 static void plain_planes(const void *context, size_t begin, size_t end, int thread)
 {
     (void)thread;
     const job *j = context;
-    size_t pixels = (size_t)j->rows.in * (size_t)j->columns.in, vectors = pixels / 16;
+    size_t pixels = (size_t)j->rows.in * (size_t)j->columns.in;
     float scale = (float)(1 / ((double)span_of(&j->rows, 0).divisor * span_of(&j->columns, 0).divisor));
     for (size_t plane = begin; plane < end; plane++) {
         const float *x = j->x + plane * pixels;
-        v16 total = v16_load_part(x + vectors * 16, (int)(pixels % 16));
-        for (size_t v = 0; v < vectors;) {
-            size_t stop = v + 16 < vectors ? v + 16 : vectors;
-            v16 sum = v16_zero();
-            for (; v < stop; v++) sum += v16_load(x + v * 16);
+        lanes total = lanes_all(0);
+        size_t i = 0;
+        while (pixels - i >= TW_LANES) {
+            lanes sum = lanes_all(0);
+            for (int k = 0; k < 32 && pixels - i >= TW_LANES; k++, i += TW_LANES) sum += lanes_load(x + i);
             total += sum;
         }
-        j->y[plane] = v16_sum(total) * scale;
+        float rest = 0;
+        for (; i < pixels; i++) rest += x[i];
+        j->y[plane] = (lanes_sum(total) + rest) * scale;
     }
 }
 
@@ -297,13 +321,14 @@ static job plan_job(const tw_pool *p)
     return j;
 }
 
-/* The line holds the padded input, and what the last windows of ceil_mode read behind it. */
+/* The line holds the padded input, what the last windows of ceil_mode read behind it, and what a vector of windows
+ * reads behind the last. */
 static size_t line_length(const tw_pool *p)
 {
     size_t padded = (size_t)p->pl + (size_t)p->iw, read = 0;
     if (p->kind != TW_POOL_ADAPTIVE_AVERAGE)
         read = (size_t)(p->ow - 1) * (size_t)p->sw + (size_t)p->dilw * (size_t)(p->kw - 1) + 1;
-    return tw_align((padded > read ? padded : read) * sizeof(float)) / sizeof(float);
+    return tw_align(((padded > read ? padded : read) + 2 * TW_LANES) * sizeof(float)) / sizeof(float);
 }
 
 static size_t workspace(const tw_problem *problem, const tw_device *device)

@@ -2,60 +2,38 @@
  *
  *   plain [c][pixels] <-> blocked [c / 16][pixels][16]: a block is the transpose of 16 rows of pixels.
  *
- * A tile is cut into squares of 8 x 8 (4 x 4 where vectors are 16 bytes). Channels beyond c are written as zero. Bound
- * by memory: one read and one write an element. */
+ * A tile is cut into squares of 4 x 4, which every instruction set has and which keeps up with memory: one read and one
+ * write an element. Channels beyond c are written as zero. */
 #include "devices/cpu/simd.h"
 #include "ops/common/dims.h"
 #include "ops/reorder/reorder.h"
 
 enum { GRAIN = 32 << 10 }; /* elements */
 
-#if defined(__AVX2__)
-enum { SQUARE = 8 };
-typedef float vrow __attribute__((vector_size(32)));
-
-/* Three rounds: neighbouring rows, pairs, halves. */
-TW_INLINE void transpose_square(vrow r[SQUARE])
-{
-    vrow a[8], b[8];
-    for (int i = 0; i < 8; i += 2) {
-        a[i] = __builtin_shufflevector(r[i], r[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
-        a[i + 1] = __builtin_shufflevector(r[i], r[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
-    }
-    for (int i = 0; i < 8; i += 4)
-        for (int j = 0; j < 2; j++) {
-            b[i + 2 * j] = __builtin_shufflevector(a[i + j], a[i + j + 2], 0, 1, 8, 9, 4, 5, 12, 13);
-            b[i + 2 * j + 1] = __builtin_shufflevector(a[i + j], a[i + j + 2], 2, 3, 10, 11, 6, 7, 14, 15);
-        }
-    for (int i = 0; i < 4; i++) {
-        r[i] = __builtin_shufflevector(b[i], b[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
-        r[i + 4] = __builtin_shufflevector(b[i], b[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
-    }
-}
-#else
 enum { SQUARE = 4 };
-typedef float vrow __attribute__((vector_size(16)));
+typedef float quad __attribute__((vector_size(16)));
 
-TW_INLINE void transpose_square(vrow r[SQUARE])
+TW_INLINE void transpose_square(quad r[SQUARE])
 {
-    vrow a = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5), b = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
-    vrow c = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5), d = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
+    quad a = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5), b = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
+    quad c = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5), d = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
     r[0] = __builtin_shufflevector(a, c, 0, 1, 4, 5);
     r[1] = __builtin_shufflevector(a, c, 2, 3, 6, 7);
     r[2] = __builtin_shufflevector(b, d, 0, 1, 4, 5);
     r[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
 }
-#endif
 
-/* y[j * y_row + i] = x[i * x_row + j] for i, j < 16 */
-static void transpose_tile(const float *x, size_t x_row, float *y, size_t y_row)
+/* y[j * y_row + i] = i < x_rows ? x[i * x_row + j] : 0, for i < 16 and j < y_rows */
+TW_INLINE void transpose_tile(const float *x, size_t x_row, size_t x_rows, float *y, size_t y_row, size_t y_rows)
 {
     for (size_t i = 0; i < 16; i += SQUARE)
-        for (size_t j = 0; j < 16; j += SQUARE) {
-            vrow r[SQUARE];
-            for (size_t k = 0; k < SQUARE; k++) memcpy(&r[k], x + (i + k) * x_row + j, sizeof r[k]);
+        for (size_t j = 0; j < y_rows; j += SQUARE) {
+            quad r[SQUARE] = {0};
+            for (size_t k = 0; k < SQUARE; k++)
+                if (i + k < x_rows) memcpy(&r[k], x + (i + k) * x_row + j, sizeof r[k]);
             transpose_square(r);
-            for (size_t k = 0; k < SQUARE; k++) memcpy(y + (j + k) * y_row + i, &r[k], sizeof r[k]);
+            for (size_t k = 0; k < SQUARE; k++)
+                if (j + k < y_rows) memcpy(y + (j + k) * y_row + i, &r[k], sizeof r[k]);
         }
 }
 
@@ -69,8 +47,11 @@ typedef struct job {
 /* rows of pixels of `used` channels -> [pixels of the strip][16] */
 static void strip_to_blocked(const float *x, float *y, size_t pixels, size_t used, size_t width)
 {
-    if (used == TW_BLOCK && width == 16) {
-        transpose_tile(x, pixels, y, TW_BLOCK);
+    if (width == 16) {
+        if (used == TW_BLOCK)
+            transpose_tile(x, pixels, TW_BLOCK, y, TW_BLOCK, 16);
+        else
+            transpose_tile(x, pixels, used, y, TW_BLOCK, 16);
         return;
     }
     for (size_t i = 0; i < width; i++)
@@ -79,8 +60,11 @@ static void strip_to_blocked(const float *x, float *y, size_t pixels, size_t use
 
 static void strip_to_plain(const float *x, float *y, size_t pixels, size_t used, size_t width)
 {
-    if (used == TW_BLOCK && width == 16) {
-        transpose_tile(x, TW_BLOCK, y, pixels);
+    if (width == 16) {
+        if (used == TW_BLOCK)
+            transpose_tile(x, TW_BLOCK, 16, y, pixels, TW_BLOCK);
+        else
+            transpose_tile(x, TW_BLOCK, 16, y, pixels, used);
         return;
     }
     for (size_t c = 0; c < used; c++)

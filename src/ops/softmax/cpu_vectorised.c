@@ -1,62 +1,58 @@
-/* softmax with a vector exponential. Where a pixel's channels lie together (one pixel, or blocked), a vector holds 16
- * channels of one pixel; in plain tensors of many pixels, a vector holds 16 pixels of one channel. Three passes over
+/* softmax with a vector exponential. Where a pixel's channels lie together (one pixel, or blocked), a vector holds
+ * channels of one pixel; in plain tensors of many pixels, a vector holds pixels of one channel. Three passes over
  * the channels: largest, exponentials and their sum, division; the first reads memory, the others cache.
  *
  * The exponential: x = n ln 2 + r with |r| <= ln 2 / 2; e^r by Taylor's series to r^7 (remainder under 6e-9 of e^r);
  * 2^n in two factors, so that results below 2^-126 come out denormal. It is off by little more than 1 ulp at most
  * (operators_test.c measures it). Sums are compensated (Kahan 1965): the error does not grow with the channels. */
-#include "devices/cpu/simd.h"
 #include "ops/common/dims.h"
+#include "ops/common/lanes.h"
 #include "ops/softmax/softmax.h"
-
-#include <math.h>
 
 enum { GRAIN = 4 << 10 }; /* elements: an exponential is worth some eight loads */
 
-typedef uint32_t v16u __attribute__((vector_size(64)));
-
 /* 2^n for -126 <= n <= 127 */
-TW_INLINE v16 power_of_two(v16i n)
+TW_INLINE lanes power_of_two(lanes_int n)
 {
-    return (v16)((v16u)(n + 127) << 23);
+    return (lanes)((lanes_uint)(n + 127) << 23);
 }
 
 /* e^x for x <= 0; NaN for NaN. */
-TW_INLINE v16 exp_negative(v16 x)
+TW_INLINE lanes exp_negative(lanes x)
 {
-    const float rounder = 0x1.8p23f;  /* adding it leaves the nearest integer in the low bits */
-    x = v16_max(x, v16_all(-104.0f)); /* whose exponential, below half of the least denormal, is 0 */
-    v16 t = x * v16_all(0x1.715476p0f) + v16_all(rounder);
-    v16 n = t - v16_all(rounder);
-    v16 r = (x - n * v16_all(0x1.62ep-1f)) - n * v16_all(0x1.0bfbe8p-15f); /* ln 2, the first part of 11 bits */
-    v16 e = v16_all(0x1.a01a02p-13f);
-    e = e * r + v16_all(0x1.6c16c2p-10f);
-    e = e * r + v16_all(0x1.111112p-7f);
-    e = e * r + v16_all(0x1.555556p-5f);
-    e = e * r + v16_all(0x1.555556p-3f);
-    e = e * r + v16_all(0.5f);
-    e = (e * (r * r) + r) + v16_all(1);
-    v16i power = (v16i)t - (v16i)v16_all(rounder), half = power >> 1;
+    const lanes rounder = lanes_all(0x1.8p23f); /* adding it leaves the nearest integer in the low bits */
+    x = lanes_max(lanes_all(-104.0f), x);       /* whose exponential, below half of the least denormal, is 0 */
+    lanes t = x * lanes_all(0x1.715476p0f) + rounder;
+    lanes n = t - rounder;
+    lanes r = (x - n * lanes_all(0x1.62ep-1f)) - n * lanes_all(0x1.0bfbe8p-15f); /* ln 2, its first 11 bits apart */
+    lanes e = lanes_all(0x1.a01a02p-13f);
+    e = e * r + lanes_all(0x1.6c16c2p-10f);
+    e = e * r + lanes_all(0x1.111112p-7f);
+    e = e * r + lanes_all(0x1.555556p-5f);
+    e = e * r + lanes_all(0x1.555556p-3f);
+    e = e * r + lanes_all(0.5f);
+    e = (e * (r * r) + r) + lanes_all(1);
+    lanes_int power = (lanes_int)t - (lanes_int)rounder, half = power >> 1;
     return e * power_of_two(half) * power_of_two(power - half);
 }
 
 typedef struct sum {
-    v16 total, lost;
+    lanes total, lost;
 } sum;
 
-TW_INLINE void sum_add(sum *s, v16 v)
+TW_INLINE void sum_add(sum *s, lanes v)
 {
-    v16 y = v - s->lost, t = s->total + y;
+    lanes y = v - s->lost, t = s->total + y;
     s->lost = (t - s->total) - y;
     s->total = t;
 }
 
-/* The largest in all lanes; NaN may be lost here, the sum has it. */
-TW_INLINE float largest_lane(v16 v)
+/* The largest of all lanes; NaN may be lost here, the sum has it. */
+TW_INLINE float largest_lane(lanes v)
 {
-    float s[16];
-    memcpy(s, &v, sizeof s);
-    for (int half = 8; half > 0; half /= 2)
+    float s[TW_LANES];
+    lanes_store(s, v);
+    for (int half = TW_LANES / 2; half > 0; half /= 2)
         for (int i = 0; i < half; i++) s[i] = s[i] < s[i + half] ? s[i + half] : s[i];
     return s[0];
 }
@@ -65,42 +61,60 @@ typedef struct job {
     const float *x;
     float *y;
     size_t channels, pixels;
-    size_t strips;  /* plain: groups of 16 pixels */
-    size_t blocks;  /* groups of 16 channels */
-    size_t spacing; /* from one group of channels to the next: 16, or blocked a plane */
     bool blocked;
+    size_t strips;    /* plain: groups of TW_LANES pixels */
+    size_t groups;    /* of TW_LANES channels */
+    size_t last;      /* channels of the last group */
+    lanes_int exists; /* all ones for those */
 } job;
 
-/* 16 channels, of which `used` exist; the others are -infinity. */
-TW_INLINE v16 load_channels(const float *x, size_t used)
+/* Where a group of channels lies behind the pixel's first. */
+TW_INLINE size_t place(const job *j, size_t group)
 {
-    float lanes[16];
-    if (used == 16) return v16_load(x);
-    v16_store(lanes, v16_all(-INFINITY));
-    memcpy(lanes, x, used * sizeof *x);
-    return v16_load(lanes);
+    size_t c = group * TW_LANES;
+    return j->blocked ? c / TW_BLOCK * TW_BLOCK * j->pixels + c % TW_BLOCK : c;
 }
 
-/* One pixel whose channels lie in vectors, `spacing` apart. */
+/* The last group: channels that do not exist read as -infinity. */
+TW_INLINE lanes load_last(const job *j, const float *x)
+{
+    if (!j->blocked) return lanes_load_part(x, j->last, -INFINITY);
+    lanes_int nothing = (lanes_int)lanes_all(-INFINITY);
+    return (lanes)(((lanes_int)lanes_load(x) & j->exists) | (nothing & ~j->exists));
+}
+
+/* ... and are written as zeros to the end of a block, or not at all. */
+TW_INLINE void store_last(const job *j, float *y, lanes v)
+{
+    if (!j->blocked) {
+        lanes_store_part(y, v, j->last);
+        return;
+    }
+    lanes_store(y, (lanes)((lanes_int)v & j->exists));
+    for (size_t i = j->groups; i % (TW_BLOCK / TW_LANES) != 0; i++) {
+        y += TW_LANES;
+        lanes_store(y, lanes_all(0));
+    }
+}
+
+/* One pixel with its channels in vectors. */
 TW_INLINE void pixel_softmax(const job *j, const float *x, float *y)
 {
-    size_t blocks = j->blocks, last = j->channels - (blocks - 1) * 16;
-    v16 m = v16_all(-INFINITY);
-    for (size_t b = 0; b < blocks; b++) m = v16_max(m, load_channels(x + b * j->spacing, b + 1 < blocks ? 16 : last));
-    v16 largest = v16_all(largest_lane(m));
-    sum s = {v16_zero(), v16_zero()};
-    for (size_t b = 0; b + 1 < blocks; b++) {
-        v16 e = exp_negative(v16_load(x + b * j->spacing) - largest);
-        v16_store(y + b * j->spacing, e);
+    size_t whole = j->groups - 1, end = place(j, whole);
+    lanes m = load_last(j, x + end);
+    for (size_t i = 0; i < whole; i++) m = lanes_max(lanes_load(x + place(j, i)), m);
+    lanes largest = lanes_all(largest_lane(m));
+    sum s = {lanes_all(0), lanes_all(0)};
+    for (size_t i = 0; i < whole; i++) {
+        lanes e = exp_negative(lanes_load(x + place(j, i)) - largest);
+        lanes_store(y + place(j, i), e);
         sum_add(&s, e);
     }
-    size_t at = (blocks - 1) * j->spacing;
-    v16 e = exp_negative(load_channels(x + at, last) - largest);
+    lanes e = exp_negative(load_last(j, x + end) - largest);
     sum_add(&s, e);
-    v16 scale = v16_all(1 / v16_sum(s.total));
-    for (size_t b = 0; b + 1 < blocks; b++) v16_store(y + b * j->spacing, v16_load(y + b * j->spacing) * scale);
-    v16_store_part(y + at, e * scale, (int)last);
-    if (j->blocked && last < 16) memset(y + at + last, 0, (16 - last) * sizeof *y);
+    lanes scale = lanes_all(1 / lanes_sum(s.total));
+    for (size_t i = 0; i < whole; i++) lanes_store(y + place(j, i), lanes_load(y + place(j, i)) * scale);
+    store_last(j, y + end, e * scale);
 }
 
 /* items are pixels, of n, each with its channels in vectors */
@@ -108,40 +122,41 @@ static void softmax_pixels(const void *context, size_t begin, size_t end, int th
 {
     (void)thread;
     const job *j = context;
+    size_t blocks = (j->channels + TW_BLOCK - 1) / TW_BLOCK;
     for (size_t i = begin; i < end; i++) {
         size_t n = i / j->pixels, pixel = i % j->pixels;
-        size_t at = j->blocked ? (n * j->blocks * j->pixels + pixel) * 16 : n * j->channels;
+        size_t at = j->blocked ? (n * blocks * j->pixels + pixel) * TW_BLOCK : n * j->channels;
         pixel_softmax(j, j->x + at, j->y + at);
     }
 }
 
-/* 16 pixels (or the last `width`) of every channel. */
-TW_INLINE void strip_softmax(const job *j, const float *x, float *y, int width)
+/* TW_LANES pixels (or the last `width`) of every channel. */
+TW_INLINE void strip_softmax(const job *j, const float *x, float *y, size_t width)
 {
-    v16 m = v16_all(-INFINITY);
-    for (size_t c = 0; c < j->channels; c++) m = v16_max(m, v16_load_part(x + c * j->pixels, width));
-    sum s = {v16_zero(), v16_zero()};
+    lanes m = lanes_all(-INFINITY);
+    for (size_t c = 0; c < j->channels; c++) m = lanes_max(lanes_load_part(x + c * j->pixels, width, 0), m);
+    sum s = {lanes_all(0), lanes_all(0)};
     for (size_t c = 0; c < j->channels; c++) {
-        v16 e = exp_negative(v16_load_part(x + c * j->pixels, width) - m);
-        v16_store_part(y + c * j->pixels, e, width);
+        lanes e = exp_negative(lanes_load_part(x + c * j->pixels, width, 0) - m);
+        lanes_store_part(y + c * j->pixels, e, width);
         sum_add(&s, e);
     }
-    v16 scale = v16_all(1) / s.total;
+    lanes scale = lanes_all(1) / s.total;
     for (size_t c = 0; c < j->channels; c++)
-        v16_store_part(y + c * j->pixels, v16_load_part(y + c * j->pixels, width) * scale, width);
+        lanes_store_part(y + c * j->pixels, lanes_load_part(y + c * j->pixels, width, 0) * scale, width);
 }
 
-/* items are strips of 16 pixels, of n */
+/* items are strips of TW_LANES pixels, of n */
 static void softmax_strips(const void *context, size_t begin, size_t end, int thread)
 {
     (void)thread;
     const job *j = context;
     for (size_t i = begin; i < end; i++) {
-        size_t pixel = i % j->strips * 16, at = i / j->strips * j->channels * j->pixels + pixel;
-        if (j->pixels - pixel >= 16)
-            strip_softmax(j, j->x + at, j->y + at, 16);
+        size_t pixel = i % j->strips * TW_LANES, at = i / j->strips * j->channels * j->pixels + pixel;
+        if (j->pixels - pixel >= TW_LANES)
+            strip_softmax(j, j->x + at, j->y + at, TW_LANES);
         else
-            strip_softmax(j, j->x + at, j->y + at, (int)(j->pixels - pixel));
+            strip_softmax(j, j->x + at, j->y + at, j->pixels - pixel);
     }
 }
 
@@ -150,14 +165,15 @@ static tw_status run(const tw_step *step, tw_queue *queue)
     const tw_softmax *p = step->problem->params;
     job j = {.x = step->in[0], .y = step->out, .channels = (size_t)p->c, .pixels = (size_t)p->h * (size_t)p->w};
     j.blocked = step->problem->out.layout == TW_BLOCKED;
-    j.strips = (j.pixels + 15) / 16;
-    j.blocks = (j.channels + 15) / 16;
-    j.spacing = j.blocked ? 16 * j.pixels : 16;
+    j.strips = (j.pixels + TW_LANES - 1) / TW_LANES;
+    j.groups = (j.channels + TW_LANES - 1) / TW_LANES;
+    j.last = j.channels - (j.groups - 1) * TW_LANES;
+    for (size_t i = 0; i < TW_LANES; i++) j.exists[i] = i < j.last ? -1 : 0;
     size_t n = (size_t)p->n;
     if (j.blocked || j.pixels == 1)
         tw_parallel(queue, softmax_pixels, &j, n * j.pixels, GRAIN / j.channels + 1);
     else
-        tw_parallel(queue, softmax_strips, &j, n * j.strips, GRAIN / 16 / j.channels + 1);
+        tw_parallel(queue, softmax_strips, &j, n * j.strips, GRAIN / TW_LANES / j.channels + 1);
     return TW_OK;
 }
 
