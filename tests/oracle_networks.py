@@ -8,6 +8,8 @@ import subprocess
 import sys
 import tempfile
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # PyTorch's threads spin for each other: minutes on a busy machine
+
 try:
     import numpy as np
     import torch
