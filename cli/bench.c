@@ -81,6 +81,14 @@ cJSON *bench_row_json(const bench *b, const tw_bench_row *row, const tw_samples 
     return json;
 }
 
+tw_status bench_measure(bench_place *place, tw_error *error)
+{
+    if (place->info.measured) return TW_OK;
+    tw_status status = tw_device_measure(place->device, error);
+    tw_device_describe(place->device, &place->info);
+    return status;
+}
+
 void bench_refuse(bench *b, tw_bench_row *row, tw_status status, const char *reason)
 {
     const tw_samples none = {0};
@@ -104,10 +112,8 @@ static tw_status open_place(bench *b, const char *name, int threads, tw_error *e
     tw_status status = cli_device_open(name, threads, &place->device, error);
     if (status == TW_OK) {
         b->place_count++;
-        status = tw_device_measure(place->device, error);
         tw_device_describe(place->device, &place->info);
-        tw_results_device(b->results, &place->info);
-        return status;
+        return TW_OK;
     }
     bool only = b->options->devices.count * b->options->threads.count == 1;
     if (status != TW_UNAVAILABLE || only) return status;
@@ -133,8 +139,11 @@ static tw_status open_places(bench *b, tw_error *error)
 
 static void close_places(bench *b)
 {
-    for (int i = 0; i < b->place_count; i++)
-        if (b->places[i].device) tw_device_release(b->places[i].device);
+    for (int i = 0; i < b->place_count; i++) {
+        if (!b->places[i].device) continue;
+        tw_results_device(b->results, &b->places[i].info);
+        tw_device_release(b->places[i].device);
+    }
     free(b->places);
 }
 

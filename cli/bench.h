@@ -24,7 +24,7 @@ typedef struct bench {
 
 /* One point of a sweep, apart from the design. */
 typedef struct bench_point {
-    const bench_place *place;
+    bench_place *place;
     int precision, batch; /* batch 0: the layer's own */
 } bench_point;
 
@@ -32,6 +32,8 @@ typedef struct bench_point {
 tw_status bench_networks(bench *b, tw_error *error);
 tw_status bench_layers(bench *b, tw_error *error);
 
+/* Measures a place's peaks, at its first use: bad input is refused before anything takes time. */
+tw_status bench_measure(bench_place *place, tw_error *error);
 /* A row that tells why there are no times, and the same on standard error where the user asked for this design. */
 void bench_refuse(bench *b, tw_bench_row *row, tw_status status, const char *reason);
 /* Moves the bar. */

@@ -24,7 +24,7 @@ typedef struct subject {
 /* One contest under way. */
 typedef struct match {
     bench *b;
-    const bench_place *place;
+    bench_place *place;
     tw_contest contest;
     tw_bench_row row; /* with its key and its layer; copied for each design */
 } match;
@@ -170,7 +170,8 @@ static tw_status compete(match *m, const subject *s, const char *text, tw_error 
     s->op->operand_shape(m->contest.params, s->op->operands(m->contest.params), &out);
     m->row.key.batch = (int)out.dims[0];
     int entered = m->b->done;
-    status = enter_wanted(m, error);
+    status = bench_measure(m->place, error);
+    if (status == TW_OK) status = enter_wanted(m, error);
     if (status == TW_OK) tell_winner(&m->contest, m->b->done - entered);
     tw_contest_close(&m->contest);
     return status;

@@ -22,7 +22,7 @@ TILEWISE = os.path.join(os.path.abspath(sys.argv[1]), "tilewise")
 DATA = os.environ.get("TILEWISE_DATA") or os.path.join(
     os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share"), "tilewise")
 FOLDER = tempfile.mkdtemp(prefix="tilewise-cli-")
-QUICK = ["--iterations", "2", "--warmUp", "0", "--duration", "0.01"]
+QUICK = ["--iterations", "2", "--warmUp", "0", "--duration", "0.01", "--threads", "1"]
 LAYER = "conv2d:mb1ic16ih14oc32kh3ph1"
 COMMANDS = ["devices", "designs", "inspect", "classify", "run", "bench", "profile", "verify"]
 ROW_KEYS = ["device", "model", "batch", "precision", "threads"]
