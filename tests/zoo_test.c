@@ -80,14 +80,16 @@ static void check_network(const expectation *e)
     double gflop = multiply_adds(graph) * 1e-9;
     bool named = strcmp(tw_graph_name(graph), e->name) == 0;
     tw_graph_release(graph);
-    CHECK_MSG(info.parameter_count == e->parameters, "%zu parameters, expected %zu", info.parameter_count,
+    CHECK_MSG(info.parameter_count == e->parameters, "%s: %zu parameters, expected %zu", e->name, info.parameter_count,
               e->parameters);
-    CHECK_MSG(info.parameters == e->tensors, "%zu tensors, expected %zu", info.parameters, e->tensors);
+    CHECK_MSG(info.parameters == e->tensors, "%s: %zu tensors, expected %zu", e->name, info.parameters, e->tensors);
     double tolerance = e->gflop < 0.01 ? 0.1 : 0.01; /* LeNet-5's is printed to one digit */
-    CHECK_MSG(e->gflop == 0 || fabs(gflop / e->gflop - 1) <= tolerance, "%.4f GFLOP, expected %.4f", gflop, e->gflop);
-    CHECK(info.flops * 1e-9 >= gflop && info.flops * 1e-9 <= 1.1 * gflop);
-    CHECK(info.inputs == 1 && info.outputs == 1);
-    CHECK(in_right && out_right && named);
+    CHECK_MSG(e->gflop == 0 || fabs(gflop / e->gflop - 1) <= tolerance, "%s: %.4f GFLOP, expected %.4f", e->name, gflop,
+              e->gflop);
+    CHECK_MSG(info.flops * 1e-9 >= gflop && info.flops * 1e-9 <= 1.1 * gflop, "%s: %g operations in all", e->name,
+              info.flops);
+    CHECK_MSG(info.inputs == 1 && info.outputs == 1, "%s: inputs or outputs", e->name);
+    CHECK_MSG(in_right && out_right && named, "%s: shapes or name", e->name);
 }
 
 static void networks(void)
