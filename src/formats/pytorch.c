@@ -13,21 +13,20 @@
 /* What the weights own. */
 typedef struct archive {
     tw_mapping file;
-    char *names;   /* one behind the other, each ended */
-    void **copies; /* of tensors that are not dense */
-    size_t n_copies, copied_bytes;
+    char *names;  /* one behind the other, each ended */
+    void *copies; /* of tensors that are not dense */
 } archive;
 
 /* Where the storages' bytes are. */
 typedef struct storages {
     const tw_pickle_node *nodes; /* the pickle's */
     const uint8_t **data;        /* for each; null where it is not a storage */
+    size_t file_bytes;
 } storages;
 
 static void release(void *owner)
 {
     archive *a = owner;
-    for (size_t i = 0; i < a->n_copies; i++) free(a->copies[i]);
     free(a->copies);
     free(a->names);
     tw_file_unmap(&a->file);
@@ -215,8 +214,15 @@ static bool fits_storage(const tw_pickle_tensor *t, const tw_pickle_node *storag
     return last < (uint64_t)storage->integer;
 }
 
-static tw_status read_tensor(archive *a, const tw_pickle *pickle, const tw_pickle_tensor *from, const storages *s,
-                             tw_named_tensor *to, tw_error *error)
+/* What the dictionary holds, in its order. */
+typedef struct table {
+    tw_named_tensor *tensors; /* [count]; data is null until it is copied */
+    tw_strided *stored;       /* [count]: the tensors as they lie in the file */
+    size_t count, copied_bytes;
+} table;
+
+static tw_status read_tensor(const tw_pickle *pickle, const tw_pickle_tensor *from, const storages *s, table *out,
+                             tw_error *error)
 {
     const tw_pickle_node *storage = &pickle->nodes[from->storage];
     size_t count, element = tw_dtype_bytes(storage->dtype);
@@ -224,61 +230,76 @@ static tw_status read_tensor(archive *a, const tw_pickle *pickle, const tw_pickl
     if (status == TW_OK && (!s->data[from->storage] || !fits_storage(from, storage)))
         status = tw_fail(error, TW_INVALID, "goes beyond its storage of %lld elements", (long long)storage->integer);
     if (status != TW_OK) return status;
-    tw_strided view = {
+    tw_strided *stored = &out->stored[out->count];
+    *stored = (tw_strided){
         .data = s->data[from->storage] + (size_t)from->offset * element, .element = element, .shape = from->shape};
-    memcpy(view.strides, from->strides, sizeof view.strides);
-    to->view = (tw_tensor){storage->dtype, from->shape, (void *)view.data};
-    if (tw_strided_is_dense(&view)) return TW_OK;
+    memcpy(stored->strides, from->strides, sizeof stored->strides);
+    bool dense = tw_strided_is_dense(stored);
+    out->tensors[out->count].view = (tw_tensor){storage->dtype, from->shape, dense ? (void *)stored->data : NULL};
     /* An expanded tensor is larger than its storage: all copies together stay within a few times the file. */
-    a->copied_bytes += count * element;
-    if (count > a->file.bytes || a->copied_bytes > 4 * a->file.bytes)
+    if (!dense && (count > s->file_bytes || (out->copied_bytes += tw_align(count * element)) > 4 * s->file_bytes))
         return tw_fail(error, TW_INVALID, "repeats its storage to %zu elements, more than the file could hold", count);
-    void *copy = tw_alloc(count * element);
-    if (!copy) return tw_no_memory(error, count * element, "a tensor");
-    tw_strided_copy(&view, copy);
-    a->copies[a->n_copies++] = copy;
-    to->view.data = copy;
     return TW_OK;
 }
 
-/* Names one behind the other, and a tensor for each. */
-typedef struct table {
-    tw_named_tensor *tensors;
-    size_t count;
-} table;
-
-static tw_status read_tensors(archive *a, const tw_pickle *pickle, const storages *s, table *out, const char *path,
-                              tw_error *error)
+/* All copies lie in one block: large pages cost less to touch than many small ones. */
+static tw_status copy_tensors(archive *a, table *from, tw_error *error)
 {
-    const tw_pickle_node *dict = state_dict_of(pickle);
-    if (dict->kind != TW_PICKLE_DICT) return tw_fail(error, TW_INVALID, "%s: expected a dictionary of tensors", path);
-    size_t names = 1;
+    if (from->copied_bytes == 0) return TW_OK;
+    a->copies = tw_alloc(from->copied_bytes);
+    if (!a->copies) return tw_no_memory(error, from->copied_bytes, "tensors");
+    char *next = a->copies;
+    for (size_t i = 0; i < from->count; i++) {
+        tw_tensor *view = &from->tensors[i].view;
+        size_t count = 0;
+        if (view->data) continue;
+        tw_strided_copy(&from->stored[i], next);
+        view->data = next;
+        tw_status status = tw_shape_count(&view->shape, view->dtype, &count, error);
+        if (status != TW_OK) return status;
+        next += tw_align(count * tw_dtype_bytes(view->dtype));
+    }
+    return TW_OK;
+}
+
+/* Room for what the dictionary may hold; the names go one behind the other. */
+static tw_status make_table(const tw_pickle *pickle, const tw_pickle_node *dict, archive *a, table *out,
+                            tw_error *error)
+{
+    size_t names = 1, most = (size_t)dict->n_items / 2 + 1;
     for (int i = 0; i < dict->n_items; i += 2) names += pickle->nodes[dict->items[i]].length + 1;
     if (names > a->file.bytes) /* one text, remembered and repeated */
-        return tw_fail(error, TW_INVALID, "%s: %zu bytes of names, more than the file could hold", path, names);
+        return tw_fail(error, TW_INVALID, "%zu bytes of names, more than the file could hold", names);
     a->names = malloc(names);
-    a->copies = calloc((size_t)dict->n_items / 2 + 1, sizeof *a->copies);
-    out->tensors = calloc((size_t)dict->n_items / 2 + 1, sizeof *out->tensors);
-    if (!a->names || !a->copies || !out->tensors) return tw_no_memory(error, names, "a state_dict");
+    out->tensors = calloc(most, sizeof *out->tensors);
+    out->stored = calloc(most, sizeof *out->stored);
+    return a->names && out->tensors && out->stored ? TW_OK : tw_no_memory(error, names, "a state_dict");
+}
+
+static tw_status read_tensors(archive *a, const tw_pickle *pickle, const storages *s, table *out, tw_error *error)
+{
+    const tw_pickle_node *dict = state_dict_of(pickle);
+    if (dict->kind != TW_PICKLE_DICT) return tw_fail(error, TW_INVALID, "expected a dictionary of tensors");
+    tw_status status = make_table(pickle, dict, a, out, error);
+    if (status != TW_OK) return status;
     char *name = a->names;
     for (int i = 0; i < dict->n_items; i += 2) {
         const tw_pickle_node *key = &pickle->nodes[dict->items[i]], *value = &pickle->nodes[dict->items[i + 1]];
         if (key->kind != TW_PICKLE_STRING || value->kind != TW_PICKLE_TENSOR) continue; /* epochs and the like */
-        if (memchr(key->text, 0, key->length))
-            return tw_fail(error, TW_INVALID, "%s: a tensor's name holds a zero byte", path);
+        if (memchr(key->text, 0, key->length)) return tw_fail(error, TW_INVALID, "a tensor's name holds a zero byte");
         memcpy(name, key->text, key->length);
         name[key->length] = 0;
-        tw_named_tensor *tensor = &out->tensors[out->count];
-        tensor->name = name;
-        tw_status status = read_tensor(a, pickle, value->tensor, s, tensor, error);
+        out->tensors[out->count].name = name;
+        status = read_tensor(pickle, value->tensor, s, out, error);
         if (status != TW_OK) {
-            tw_error_prefix(error, "%s: tensor \"%.200s\"", path, name);
+            tw_error_prefix(error, "tensor \"%.200s\"", name);
             return status;
         }
         name += key->length + 1;
         out->count++;
     }
-    return out->count ? TW_OK : tw_fail(error, TW_INVALID, "%s: no tensors, expected a state_dict", path);
+    if (out->count == 0) return tw_fail(error, TW_INVALID, "no tensors, expected a state_dict");
+    return copy_tensors(a, out, error);
 }
 
 /* ---- the two containers ---- */
@@ -290,14 +311,13 @@ static tw_status finish(const char *path, const tw_mapping *file, const tw_pickl
     archive *a = calloc(1, sizeof *a);
     if (!a) return tw_no_memory(error, sizeof *a, "a state_dict");
     a->file = *file;
-    tw_status status = read_tensors(a, pickle, s, &tensors, path, error);
-    if (status == TW_OK) {
-        tw_weights_source source = {tensors.tensors, tensors.count, a, release};
-        status = tw_weights_create(&source, weights, error);
-        if (status != TW_OK) tw_error_prefix(error, "%s", path);
-    }
+    tw_status status = read_tensors(a, pickle, s, &tensors, error);
+    tw_weights_source source = {tensors.tensors, tensors.count, a, release};
+    if (status == TW_OK) status = tw_weights_create(&source, weights, error);
     free(tensors.tensors);
+    free(tensors.stored);
     if (status != TW_OK) {
+        tw_error_prefix(error, "%s", path);
         a->file = (tw_mapping){0}; /* stays the caller's */
         release(a);
     }
@@ -318,7 +338,7 @@ static tw_status open_zip(const char *path, const tw_mapping *file, tw_weights *
     size_t at = (size_t)(entry->data - file->data);
     status = tw_pickle_read(&(tw_pickle_source){path, file->data, at, at + entry->bytes}, &pickle, error);
     if (status == TW_OK) {
-        storages s = {pickle.nodes, calloc((size_t)pickle.n_nodes + 1, sizeof *s.data)};
+        storages s = {pickle.nodes, calloc((size_t)pickle.n_nodes + 1, sizeof *s.data), file->bytes};
         status = s.data ? locate_in_zip(path, &zip, &pickle, &s, error)
                         : tw_no_memory(error, (size_t)pickle.n_nodes, "storages");
         if (status == TW_OK) status = finish(path, file, &pickle, &s, weights, error);
@@ -367,7 +387,7 @@ static tw_status open_legacy(const char *path, const tw_mapping *file, tw_weight
     tw_status status = check_legacy_head(&source, error);
     if (status == TW_OK) status = next_pickle(&source, &pickle, error);
     if (status != TW_OK) return status;
-    storages s = {pickle.nodes, calloc((size_t)pickle.n_nodes + 1, sizeof *s.data)};
+    storages s = {pickle.nodes, calloc((size_t)pickle.n_nodes + 1, sizeof *s.data), file->bytes};
     status = s.data ? locate_in_legacy(&source, &pickle, &s, error)
                     : tw_no_memory(error, (size_t)pickle.n_nodes, "storages");
     if (status == TW_OK) status = finish(path, file, &pickle, &s, weights, error);
