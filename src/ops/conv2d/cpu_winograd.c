@@ -110,7 +110,7 @@ static cut cut_with(const tw_conv2d *p, const tw_cpu *cpu, int threads, int m)
 /* ---- the choice of m ---- */
 
 /* As measured: the products near the peak; TRANSFORM multiply-adds of a vector for each point of a window or of a tile
- * of products; u, beyond what the products hide of it, at a quarter of its time. */
+ * of products; x, y and the residual, which nothing hides; u, beyond what the products hide of it, at a quarter. */
 static double predict(const tw_problem *problem, const tw_device *device, const cut *c, int threads)
 {
     const double TRANSFORM = 7.5;
@@ -120,9 +120,10 @@ static double predict(const tw_problem *problem, const tw_device *device, const 
     double products = points * p->ic * lanes * (sums < 6 ? 6 / sums : 1);
     double transforms = points * TW_BLOCK * TRANSFORM * (c->ic_blocks + c->oc_blocks);
     double u = (double)c->points * p->ic * lanes * (double)sizeof(float);
-    double others = tw_problem_bytes(problem) - 9.0 * p->ic * p->oc * (double)sizeof(float);
-    return tw_cpu_seconds(device, 2 * (products + transforms), 0.93, others + u, threads) +
-           tw_cpu_seconds(device, 0, 1, u / 4, threads);
+    double x = (double)p->n * c->ic_blocks * TW_BLOCK * p->ih * p->iw * (double)sizeof(float);
+    double y = (double)p->n * lanes * p->oh * p->ow * (double)sizeof(float) * (1 + p->has_residual);
+    return tw_cpu_seconds(device, 2 * (products + transforms), 0.93, u, threads) +
+           tw_cpu_seconds(device, 0, 1, x + y + u / 4, threads);
 }
 
 /* The error relative to the output's scale grows as the square root of the number of terms: measured at most 0.25e-6 of
