@@ -165,6 +165,19 @@ static bool check_subject(const cli_options *options)
     return !wrong;
 }
 
+static int measure(bench *b, bool layers)
+{
+    tw_error error;
+    tw_status status = open_places(b, &error);
+    if (status == TW_OK) status = layers ? bench_layers(b, &error) : bench_networks(b, &error);
+    cli_progress_end();
+    close_places(b);
+    if (status != TW_OK) b->code = cli_worse(b->code, cli_fail(&error));
+    if (status != TW_INVALID) return cli_results_close(b->results, b->code); /* what was measured is not lost */
+    tw_results_destroy(b->results);
+    return b->code;
+}
+
 static int run(const cli_options *options)
 {
     if (!check_subject(options)) return EXIT_BAD_INPUT;
@@ -172,17 +185,20 @@ static int run(const cli_options *options)
     bench b = {.options = options};
     bool layers = options->argument_count == 0;
     column_list columns;
+    char *winners = NULL;
+    size_t size;
     choose_columns(options, layers, &columns);
     if (cli_results_open(options, (tw_columns){columns.items, columns.count}, &b.results, &error) != TW_OK)
         return cli_fail(&error);
-    tw_status status = open_places(&b, &error);
-    if (status == TW_OK) status = layers ? bench_layers(&b, &error) : bench_networks(&b, &error);
-    cli_progress_end();
-    close_places(&b);
-    if (status != TW_OK) b.code = cli_worse(b.code, cli_fail(&error));
-    if (status != TW_INVALID) return cli_results_close(b.results, b.code); /* what was measured is not lost */
-    tw_results_destroy(b.results);
-    return b.code;
+    b.winners = open_memstream(&winners, &size);
+    if (!b.winners) {
+        tw_results_destroy(b.results);
+        return cli_fail(&(tw_error){TW_OUT_OF_MEMORY, "out of memory"});
+    }
+    int code = measure(&b, layers);
+    if (fclose(b.winners) == 0) fputs(winners, stderr);
+    free(winners);
+    return code;
 }
 
 const cli_command cli_bench = {

@@ -6,6 +6,8 @@
 #include "bench/timing.h"
 #include "options.h"
 
+#include <stdio.h>
+
 /* A device with a number of threads; without a device, `error` says why. */
 typedef struct bench_place {
     tw_device *device;
@@ -20,6 +22,7 @@ typedef struct bench {
     int place_count;
     int done, total; /* configurations */
     int code;        /* the worst so far */
+    FILE *winners;   /* lines for standard error, below the results */
 } bench;
 
 /* One point of a sweep, apart from the design. */

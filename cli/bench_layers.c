@@ -61,7 +61,9 @@ static tw_status enter(match *m, const tw_design *design, tw_error *error)
         bench_refuse(m->b, &row, status, error->message);
         return status;
     }
-    tw_results_add(m->b->results, bench_row_json(m->b, &row, &m->contest.samples));
+    cJSON *json = bench_row_json(m->b, &row, &m->contest.samples);
+    if (design->yardstick && cli_is_text(m->b->options)) cli_bracket_design(json, design->name);
+    tw_results_add(m->b->results, json);
     if (strcmp(row.status, "incorrect") == 0) {
         cli_note("%s: %s is incorrect: %s", m->contest.problem, design->name, row.reason);
         m->b->code = cli_worse(m->b->code, EXIT_MISMATCH);
@@ -144,16 +146,16 @@ static void append_ratio(char *text, size_t size, double ms, double best_ms, con
         snprintf(text + used, size - used, "; %.1f times as fast as %s", ms / best_ms, name);
 }
 
-static void tell_winner(const tw_contest *contest, int designs)
+static void tell_winner(FILE *out, const char *layer, const tw_contest *contest, int designs)
 {
     if (!contest->best || designs < 2) return;
     char text[512];
     double ms = contest->best_ms;
-    snprintf(text, sizeof text, "%s: fastest is %s, %.4g ms", contest->problem, contest->best->name, ms);
+    snprintf(text, sizeof text, "%s: fastest is %s, %.4g ms", layer, contest->best->name, ms);
     append_ratio(text, sizeof text, contest->naive_ms, ms, "naive");
     append_ratio(text, sizeof text, contest->reference_ms, ms, "reference");
     if (contest->yardstick) append_ratio(text, sizeof text, contest->yardstick_ms, ms, contest->yardstick->name);
-    fprintf(stderr, "%s\n", text);
+    fprintf(out, "%s\n", text);
 }
 
 /* ---- the sweep ---- */
@@ -172,7 +174,7 @@ static tw_status compete(match *m, const subject *s, const char *text, tw_error 
     int entered = m->b->done;
     status = bench_measure(m->place, error);
     if (status == TW_OK) status = enter_wanted(m, error);
-    if (status == TW_OK) tell_winner(&m->contest, m->b->done - entered);
+    if (status == TW_OK) tell_winner(m->b->winners, layer, &m->contest, m->b->done - entered);
     tw_contest_close(&m->contest);
     return status;
 }

@@ -226,7 +226,7 @@ static void add_rows(classifier *c, const photo *image)
         rank_classes(c, image->slot);
         c->disagreements += !all_agree(c, image->slot);
     }
-    if (format == TW_FORMAT_TABLE || format == TW_FORMAT_MD) {
+    if (cli_is_text(c->options)) {
         if (image->error)
             add_error_line(c, image);
         else

@@ -11,7 +11,7 @@ enum { MAX_DESIGNS = 1024, MAX_OPS = 256 };
 static const tw_column columns[] = {
     {"op", "operator", TW_COLUMN_TEXT},
     {"device", "device", TW_COLUMN_TEXT},
-    {"shown", "design", TW_COLUMN_TEXT},
+    {"design", "design", TW_COLUMN_TEXT},
     {"summary", "summary", TW_COLUMN_TEXT},
 };
 
@@ -33,11 +33,7 @@ static void add(const cli_options *options, tw_results *results, const tw_design
     tw_row_text(row, "summary", design->summary);
     cJSON_AddBoolToObject(row, "yardstick", design->yardstick);
     tw_row_number(row, "tolerance", design->tolerance > 0 ? design->tolerance : 1e-5);
-    if (options->format == TW_FORMAT_TABLE || options->format == TW_FORMAT_MD) {
-        char shown[80]; /* a vendor's library stands in brackets */
-        snprintf(shown, sizeof shown, design->yardstick ? "(%s)" : "%s", design->name);
-        tw_row_text(row, "shown", shown);
-    }
+    if (design->yardstick && cli_is_text(options)) cli_bracket_design(row, design->name);
     tw_results_add(results, row);
 }
 

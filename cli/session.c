@@ -1,6 +1,7 @@
 #include "session.h"
 #include "cli.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -50,6 +51,18 @@ bool cli_colour(void)
 {
     const char *refused = getenv("NO_COLOR"), *terminal = getenv("TERM");
     return isatty(STDOUT_FILENO) && !(refused && *refused) && !(terminal && strcmp(terminal, "dumb") == 0);
+}
+
+bool cli_is_text(const cli_options *options)
+{
+    return options->format == TW_FORMAT_TABLE || options->format == TW_FORMAT_MD;
+}
+
+void cli_bracket_design(cJSON *row, const char *design)
+{
+    char text[80];
+    snprintf(text, sizeof text, "(%s)", design);
+    cJSON_ReplaceItemInObjectCaseSensitive(row, "design", cJSON_CreateString(text));
 }
 
 tw_status cli_results_open(const cli_options *options, tw_columns columns, tw_results **results, tw_error *error)

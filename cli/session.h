@@ -27,5 +27,8 @@ tw_status cli_results_open(const cli_options *options, tw_columns columns, tw_re
 /* Writes them, releases them, and gives the exit code: `code` unless writing fails. */
 int cli_results_close(tw_results *results, int code);
 bool cli_colour(void);
+/* A table or Markdown: for people. There a vendor's library, a yardstick, stands in brackets. */
+bool cli_is_text(const cli_options *options);
+void cli_bracket_design(cJSON *row, const char *design);
 
 #endif

@@ -29,11 +29,6 @@ typedef struct verification {
     int code;
 } verification;
 
-static bool is_text(const cli_options *options)
-{
-    return options->format == TW_FORMAT_TABLE || options->format == TW_FORMAT_MD;
-}
-
 static bool is_wanted(const cli_options *options, const char *design)
 {
     if (!cli_given(options, CLI_DESIGN)) return true;
@@ -75,7 +70,7 @@ static tw_status check_design(verification *v, tw_contest *contest, tally *t, tw
     contest->op->operand_shape(contest->params, contest->op->operands(contest->params), &out);
     row.key = cli_row_key(&v->info, NULL, (int)out.dims[0], TW_PRECISION_FP32);
     row.layer = contest->problem;
-    if (!is_text(v->options))
+    if (!cli_is_text(v->options))
         tw_results_add(v->results, verify_row(&row, contest->mean_abs_err, tw_design_tolerance(t->design, TW_F32)));
     return TW_OK;
 }
@@ -105,6 +100,7 @@ static void add_tally(verification *v, const tw_op *op, const tally *t)
     tw_row_number(row, "not_supported", t->not_supported);
     tw_row_number(row, "max_rel_err", t->worst);
     tw_row_number(row, "tolerance", tw_design_tolerance(t->design, TW_F32));
+    if (t->design->yardstick) cli_bracket_design(row, t->design->name);
     tw_results_add(v->results, row);
 }
 
@@ -118,7 +114,8 @@ static tw_status check_operator(verification *v, const tw_op *op, tw_error *erro
         cli_progress((int)i, (int)count, op->name);
         status = check_problem(v, op, problems[i], error);
     }
-    for (size_t i = 0; i < v->designs && is_text(v->options) && status == TW_OK; i++) add_tally(v, op, &v->tallies[i]);
+    for (size_t i = 0; i < v->designs && cli_is_text(v->options) && status == TW_OK; i++)
+        add_tally(v, op, &v->tallies[i]);
     return status;
 }
 

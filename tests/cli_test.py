@@ -499,6 +499,8 @@ def layer_contests():
         equal(row["status"] == "ok", row["reason"] is None, f"{row['design']} has no reason")
         check(row["problem"].startswith(LAYER[:16]) and row["layer"] and row["batch"] == 1, f"row {row}")
     check(any(row["status"] == "not_supported" for row in rows), "depthwise took a dense convolution")
+    text = run("bench", "--layer", LAYER, "--design", "openblas", *QUICK).stdout
+    check(b" (openblas) " in text, f"a vendor's library without brackets: {text}")
     check(re.search(rb"fastest is \w+, .* ms.* as fast as naive.* as fast as reference", result.stderr),
           f"no winner: {result.stderr}")
     equal(as_json("bench", "--layer", "relu:1x16x5x5", "--batch", "2,3", *QUICK)["rows"][1]["problem"],
