@@ -1,8 +1,8 @@
 /* Every design in the registry against the reference: fixed telling shapes and random ones (odd, prime, degenerate),
  * in every pair of layouts that it accepts, for every instruction set of this processor, on one thread and several.
  * Outputs, workspace and packed weights start as NaN, with guards behind each; two runs must agree to the bit, and so
- * must thread counts unless the design's record says otherwise. A case is one problem by one design on one
- * instruction set. */
+ * must thread counts unless the design's record says otherwise. A case is all problems by one design on one
+ * instruction set. TEST_PERCENT in the environment takes fewer random problems, for sanitizers and emulators. */
 #include "bench/layer.h"
 #include "core/status.h"
 #include "ops/activation/activation.h"
@@ -236,12 +236,26 @@ static const struct subject {
 
 /* ---- the check of one problem by one design ---- */
 
-enum { THREADS = 3 };
+enum { THREADS = 3, ISAS = 4, DESIGNS = 32 };
 
 typedef struct subject_device {
     const char *isa;
     tw_device *by_threads[THREADS]; /* 1, 2 and 3 threads */
 } subject_device;
+
+/* One design on one instruction set: a case, to which each problem adds. */
+typedef struct verdict {
+    int ran;
+    bool failed;
+} verdict;
+
+typedef struct contest {
+    const subject_device *devices; /* [n_devices] */
+    int n_devices;
+    const tw_design *designs[DESIGNS];
+    int n_designs;
+    verdict verdicts[ISAS][DESIGNS];
+} contest;
 
 static bool report(const char *where, const tw_layer_result *r)
 {
@@ -278,53 +292,88 @@ static bool check_layouts(const subject_device *device, tw_layer *layer, const t
     return true;
 }
 
-static int check_design(const subject_device *device, const tw_op *op, const void *p, const tw_design *design)
+static int check_design(const subject_device *device, tw_layer *layer, const tw_design *design, const char *problem)
 {
     int ran = 0;
-    tw_layer *layer;
-    tw_error error;
-    char where[256], problem[160];
-    op->print(p, problem, sizeof problem);
-    if (tw_layer_create(device->by_threads[0], op, p, 7, &layer, &error) != TW_OK) {
-        test_fail(__FILE__, __LINE__, "%s: %s", problem, error.message);
-        return 0;
-    }
+    char where[256];
     for (int in = 0; in < TW_LAYOUTS; in++)
         for (int out = 0; out < TW_LAYOUTS; out++) {
             tw_layer_force_layouts(layer, (tw_layout)in, (tw_layout)out);
-            snprintf(where, sizeof where, "%s:%s %s to %s", op->name, problem, tw_layout_name((tw_layout)in),
+            snprintf(where, sizeof where, "%s %s to %s", problem, tw_layout_name((tw_layout)in),
                      tw_layout_name((tw_layout)out));
             ran += check_layouts(device, layer, design, where);
         }
-    tw_layer_destroy(layer);
     return ran;
 }
 
-/* All problems of one operator by one design: one case. */
-static void check_subject(const subject_device *device, const struct subject *subject, const tw_design *design)
+static void name_case(const subject_device *device, const tw_design *design, char name[128])
+{
+    snprintf(name, 128, "%s %s %s", design->op, design->name, device->isa);
+}
+
+/* One problem by every design on every instruction set: its operands and its reference are made once. */
+static void check_problem(contest *c, const tw_op *op, const void *p)
+{
+    tw_layer *layer;
+    tw_error error;
+    char name[128], problem[160];
+    op->print(p, problem, sizeof problem);
+    if (tw_layer_create(c->devices[0].by_threads[0], op, p, 7, &layer, &error) != TW_OK) {
+        test_begin(problem);
+        test_fail(__FILE__, __LINE__, "%s", error.message);
+        test_end();
+        return;
+    }
+    for (int i = 0; i < c->n_devices; i++)
+        for (int d = 0; d < c->n_designs; d++) {
+            name_case(&c->devices[i], c->designs[d], name);
+            test_begin(name);
+            c->verdicts[i][d].ran += check_design(&c->devices[i], layer, c->designs[d], problem);
+            c->verdicts[i][d].failed |= test_failed();
+        }
+    tw_layer_destroy(layer);
+}
+
+static void conclude(const contest *c)
+{
+    char name[128];
+    for (int i = 0; i < c->n_devices; i++)
+        for (int d = 0; d < c->n_designs; d++) {
+            const verdict *v = &c->verdicts[i][d];
+            name_case(&c->devices[i], c->designs[d], name);
+            test_begin(name);
+            if (v->ran == 0 && c->designs[d]->yardstick) test_skip("the library is not on this machine");
+            else if (v->ran == 0) test_fail(__FILE__, __LINE__, "accepts none of the problems");
+            if (v->failed) test_count(TEST_FAILED);
+            else test_end();
+        }
+}
+
+/* All problems of one operator. */
+static void check_subject(contest *c, const struct subject *subject)
 {
     const tw_op *op = tw_op_find(subject->op);
-    char name[128];
-    int ran = 0;
+    const char *percent = getenv("TEST_PERCENT");
+    int problems = percent ? (subject->problems * atoi(percent) + 99) / 100 : subject->problems;
     params p;
-    snprintf(name, sizeof name, "%s %s %s", subject->op, design->name, device->isa);
-    test_begin(name);
     state = 20261122;
     for (int i = 0; subject->telling[i]; i++) {
         tw_error error;
-        if (op->parse(subject->telling[i], &p, &error) != TW_OK)
-            test_fail(__FILE__, __LINE__, "%s: %s", subject->telling[i], error.message);
-        else ran += check_design(device, op, &p, design);
+        if (op->parse(subject->telling[i], &p, &error) == TW_OK) {
+            check_problem(c, op, &p);
+            continue;
+        }
+        test_begin(subject->telling[i]);
+        test_fail(__FILE__, __LINE__, "%s", error.message);
+        test_end();
     }
-    for (int made = 0, tries = 0; made < subject->problems && tries < 100 * subject->problems; tries++) {
+    for (int made = 0, tries = 0; made < problems && tries < 100 * problems; tries++) {
         memset(&p, 0, sizeof p);
         if (!subject->make(&p)) continue;
         made++;
-        ran += check_design(device, op, &p, design);
+        check_problem(c, op, &p);
     }
-    if (ran == 0 && design->yardstick) test_skip("not on this machine");
-    else if (ran == 0) test_fail(__FILE__, __LINE__, "accepts none of the problems");
-    test_end();
+    conclude(c);
 }
 
 /* Descriptors: what print() writes, parse() reads. */
@@ -373,23 +422,21 @@ static bool open_devices(const char *isa, subject_device *device)
 /* ops_test [operator [design]] */
 int main(int argc, char **argv)
 {
-    static const char *const isas[] = {"portable", "neon", "avx2", "avx512"};
-    enum { MOST = 32 };
-    size_t subject_count = sizeof subjects / sizeof *subjects;
-    for (size_t i = 0; i < subject_count; i++)
-        if (argc < 2 || strcmp(argv[1], subjects[i].op) == 0) check_descriptors(&subjects[i]);
-    for (size_t isa = 0; isa < sizeof isas / sizeof *isas; isa++) {
-        subject_device device;
-        if (!open_devices(isas[isa], &device)) continue;
-        for (size_t i = 0; i < subject_count; i++) {
-            if (argc > 1 && strcmp(argv[1], subjects[i].op) != 0) continue;
-            const tw_design *designs[MOST];
-            size_t count = tw_designs(subjects[i].op, "cpu", designs, MOST);
-            for (size_t d = 0; d < count; d++)
-                if (argc < 3 || strcmp(argv[2], designs[d]->name) == 0)
-                    check_subject(&device, &subjects[i], designs[d]);
-        }
-        for (int t = 0; t < THREADS; t++) tw_device_release(device.by_threads[t]);
+    static const char *const isas[ISAS] = {"portable", "neon", "avx2", "avx512"};
+    subject_device devices[ISAS];
+    int n_devices = 0;
+    for (int i = 0; i < ISAS; i++) n_devices += open_devices(isas[i], &devices[n_devices]);
+    for (size_t i = 0; i < sizeof subjects / sizeof *subjects; i++) {
+        if (argc > 1 && strcmp(argv[1], subjects[i].op) != 0) continue;
+        check_descriptors(&subjects[i]);
+        contest c = {.devices = devices, .n_devices = n_devices};
+        const tw_design *designs[DESIGNS];
+        size_t count = tw_designs(subjects[i].op, "cpu", designs, DESIGNS);
+        for (size_t d = 0; d < count; d++)
+            if (argc < 3 || strcmp(argv[2], designs[d]->name) == 0) c.designs[c.n_designs++] = designs[d];
+        check_subject(&c, &subjects[i]);
     }
+    for (int i = 0; i < n_devices; i++)
+        for (int t = 0; t < THREADS; t++) tw_device_release(devices[i].by_threads[t]);
     return test_finish();
 }

@@ -38,12 +38,22 @@ void test_begin(const char *name)
     state.failed = state.skipped = false;
 }
 
-void test_end(void)
+bool test_failed(void)
 {
-    if (state.failed) state.failed_count++;
-    else if (state.skipped) state.skipped_count++;
+    return state.failed;
+}
+
+void test_count(test_outcome outcome)
+{
+    if (outcome == TEST_FAILED) state.failed_count++;
+    else if (outcome == TEST_SKIPPED) state.skipped_count++;
     else state.passed_count++;
     fflush(stdout);
+}
+
+void test_end(void)
+{
+    test_count(state.failed ? TEST_FAILED : state.skipped ? TEST_SKIPPED : TEST_PASSED);
 }
 
 int test_finish(void)

@@ -25,6 +25,10 @@ __attribute__((format(printf, 1, 2))) void test_skip(const char *format, ...);
 void test_begin(const char *name);
 void test_end(void);
 int test_finish(void);
+/* For programs that come back to a case: has the running one failed so far? And count one by hand. */
+bool test_failed(void);
+typedef enum test_outcome { TEST_PASSED, TEST_FAILED, TEST_SKIPPED } test_outcome;
+void test_count(test_outcome outcome);
 
 /* A fresh folder for this process's files, removed at exit. */
 const char *test_folder(void);
