@@ -76,7 +76,12 @@ TW_INLINE void NAMED(tile)(const tw_tile *t, tile_size size)
     NAMED(vec) sum[TW_TILE_MAX_PIXELS][NAMED(REGISTERS)] = {0};
 
     const float *b = t->b;
-    for (int i = 0; i < t->full; i++) b = NAMED(tap)(sum, t->a + t->offsets[i], b, TW_BLOCK, size);
+    for (int i = 0; i < t->full; i++) {
+        const float *next = t->a + t->offsets[i + 1 < t->full ? i + 1 : i]; /* far away where a is in place */
+        TW_UNROLL
+        for (int p = 0; p < size.pixels; p++) __builtin_prefetch(next + p * TW_BLOCK);
+        b = NAMED(tap)(sum, t->a + t->offsets[i], b, TW_BLOCK, size);
+    }
     for (int i = t->full; i < t->full + t->tails; i++) b = NAMED(tap)(sum, t->a + t->offsets[i], b, t->tail, size);
 
     if (t->last < TW_BLOCK) { /* the sums in memory, for the epilogue that goes lane by lane */
