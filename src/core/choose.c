@@ -295,6 +295,32 @@ static tw_status reorder_inputs(tw_plan *plan, const tw_node *node, const choice
     return status;
 }
 
+/* No node after this one, and no output, needs what lies in the buffer. */
+static bool dies_here(const tw_plan *plan, int buffer, int index)
+{
+    const tw_graph *graph = plan->graph;
+    if (plan->desc.keep_values || plan->buffers[buffer].input >= 0) return false;
+    for (size_t i = 0; i < plan->n_instances; i++) {
+        int value = plan->instances[i].value;
+        if (plan->instances[i].buffer != buffer) continue;
+        for (int j = 0; j < graph->n_outputs; j++)
+            if (graph->outputs[j] == value) return false;
+        for (int j = index + 1; j < graph->n_nodes; j++)
+            for (int k = 0; k < graph->nodes[j].n_in; k++)
+                if (graph->nodes[j].in[k] == value) return false;
+    }
+    return true;
+}
+
+/* Where a step's result goes: over its first input where the design can do that and nobody else reads it. */
+static int output_buffer(tw_plan *plan, const tw_placed_step *step, size_t bytes)
+{
+    int first = step->in[0].buffer;
+    bool over = step->design->in_place && first >= 0 && plan->buffers[first].bytes == bytes &&
+                step->problem.in[0].layout == step->problem.out.layout && dies_here(plan, first, step->node);
+    return over ? first : add_buffer(plan, bytes, -1);
+}
+
 static tw_status add_node_step(tw_plan *plan, int index, tw_error *error)
 {
     const tw_node *node = &plan->graph->nodes[index];
@@ -324,7 +350,8 @@ static tw_status add_node_step(tw_plan *plan, int index, tw_error *error)
     const tw_design *design = best.design;
     step->workspace_bytes = design->workspace ? design->workspace(&step->problem, plan->device) : 0;
     step->packed_bytes = design->packed_bytes ? design->packed_bytes(&step->problem, plan->device) : 0;
-    step->out = add_buffer(plan, tw_layout_count(&plan->graph->values[node->out].shape, best.out) * sizeof(float), -1);
+    size_t bytes = tw_layout_count(&plan->graph->values[node->out].shape, best.out) * sizeof(float);
+    step->out = output_buffer(plan, step, bytes);
     if (step->workspace_bytes) step->workspace = add_buffer(plan, step->workspace_bytes, -1);
     plan->n_steps++;
     if (step->out < 0 || (step->workspace_bytes && step->workspace < 0) ||
