@@ -432,20 +432,24 @@ static bool rebuild_tensor(machine *m, const tw_pickle_node *arguments)
     return true;
 }
 
-/* Python 2's OrderedDict([[key, value], ...]). */
+/* Python 2's OrderedDict([[key, value], ...]). The list is emptied, so that no list can be copied again and again. */
 static bool ordered_dict(machine *m, int pairs)
 {
-    int count = node_at(m, pairs)->kind == TW_PICKLE_LIST ? node_at(m, pairs)->n_items : 0, index = NOTHING;
-    tw_pickle_node *dict = new_node(m, TW_PICKLE_DICT, &index);
-    for (int i = 0; dict && i < count; i++) {
-        const tw_pickle_node *pair = node_at(m, node_at(m, pairs)->items[i]);
-        if ((pair->kind != TW_PICKLE_LIST && pair->kind != TW_PICKLE_TUPLE) || pair->n_items != 2) {
-            broken(m, "an OrderedDict of something else than pairs");
-            return false;
-        }
-        if (!append_items(m, dict, pair->items, 2)) return false;
+    int index = NOTHING;
+    tw_pickle_node *dict = new_node(m, TW_PICKLE_DICT, &index), *list = node_at(m, pairs);
+    if (!dict) return false;
+    bool fine = list->kind == TW_PICKLE_LIST;
+    for (int i = 0; fine && i < list->n_items; i++) {
+        const tw_pickle_node *pair = node_at(m, list->items[i]);
+        fine = (pair->kind == TW_PICKLE_LIST || pair->kind == TW_PICKLE_TUPLE) && pair->n_items == 2;
+        if (fine && !append_items(m, dict, pair->items, 2)) return false;
     }
-    return dict && push(m, index);
+    if (!fine) {
+        broken(m, "an OrderedDict of something else than pairs");
+        return false;
+    }
+    list->n_items = 0;
+    return push(m, index);
 }
 
 /* REDUCE: a callable and its arguments. */
