@@ -21,7 +21,7 @@ endif
 all:
 	@command -v cmake >/dev/null || { scripts/install-deps --check build; exit 1; }
 	@cmake --preset $(PRESET) $(CMAKE_ARGS) --log-level=WARNING >/dev/null || { scripts/install-deps --check build; exit 1; }
-	@cmake --build $(BUILD) --parallel $(JOBS)
+	@cmake --build $(BUILD) --parallel $(JOBS) $$([ -t 1 ] || [ ! -f $(BUILD)/build.ninja ] || echo -- --quiet)
 
 demo:
 	@scripts/install-deps build demo
