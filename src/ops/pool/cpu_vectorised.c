@@ -123,10 +123,10 @@ static void max_row(const job *j, const float *x, float *y, span rows)
     if (j->rows.dilation != 1 || c->dilation != 1) last = first;
     for (int o = 0; o < first; o++) pool_pixel(j, x, y + (size_t)o * TW_BLOCK, (const span[]){rows, span_of(c, o)});
     for (int o = last; o < c->out; o++) pool_pixel(j, x, y + (size_t)o * TW_BLOCK, (const span[]){rows, span_of(c, o)});
+    if (last == first) return;
     size_t row = (size_t)c->in * TW_BLOCK;
     const float *corner = x + (size_t)rows.begin * row + (size_t)(first * c->stride - c->before) * TW_BLOCK;
     float *out = y + (size_t)first * TW_BLOCK;
-    if (last == first) return;
     if (kh == 2 && c->kernel == 2 && c->stride == 2)
         max_run(corner, row, out, last - first, (const int[]){2, 2, 2});
     else if (kh == 3 && c->kernel == 3 && c->stride == 2)
