@@ -107,7 +107,7 @@ static int describe_kind(const cli_options *options, tw_results *results, const 
 
 static int run(const cli_options *options)
 {
-    static const char *const kinds[] = {"cpu", "cuda", "metal"};
+    static const char *const kinds[] = {"cpu", "cuda", "metal", "metal-sim", "metal-cuda"};
     tw_results *results;
     tw_error error;
     if (cli_results_open(options, TW_COLUMNS(columns), &results, &error) != TW_OK) return cli_fail(&error);

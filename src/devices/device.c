@@ -6,9 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-extern const tw_backend tw_cpu_backend, tw_cuda_backend, tw_metal_backend;
+extern const tw_backend tw_cpu_backend, tw_cuda_backend, tw_metal_backend, tw_metal_sim_backend, tw_metal_cuda_backend;
 
-static const tw_backend *const backends[] = {&tw_cpu_backend, &tw_cuda_backend, &tw_metal_backend};
+static const tw_backend *const backends[] = {&tw_cpu_backend, &tw_cuda_backend, &tw_metal_backend,
+                                             &tw_metal_sim_backend, &tw_metal_cuda_backend};
 
 const tw_backend *const *tw_backends(size_t *count)
 {
@@ -39,7 +40,7 @@ tw_status tw_device_open(const char *name, const tw_device_desc *desc, tw_device
         }
         return backend->open(index, desc, device, error);
     }
-    return tw_fail(error, TW_INVALID, "unknown device \"%s\": expected cpu, cuda, cuda:N or metal", name);
+    return tw_fail(error, TW_INVALID, "unknown device \"%s\": expected cpu, cuda, cuda:N, metal, metal-sim or metal-cuda", name);
 }
 
 void tw_device_retain(tw_device *device)

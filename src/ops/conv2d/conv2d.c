@@ -47,7 +47,7 @@ static tw_status complete(tw_conv2d *p, tw_error *error)
     p->oh = (int)oh;
     p->ow = (int)ow;
     const tw_shape shapes[] = {{4, {p->n, p->ic + (int64_t)TW_BLOCK, p->ih, p->iw}},
-                               {4, {p->oc + (int64_t)TW_BLOCK, p->ic / p->groups + TW_BLOCK, p->kh, p->kw}},
+                               {4, {p->oc + (int64_t)TW_BLOCK, p->ic / p->groups + (int64_t)TW_BLOCK, p->kh, p->kw}},
                                {4, {p->n, p->oc + (int64_t)TW_BLOCK, p->oh, p->ow}}};
     for (int i = 0; i < 3; i++) {
         size_t count; /* as float64 and with whole blocks, so that any type and layout fits */
