@@ -16,7 +16,8 @@
  *               channels through products and output transform. u, the larger here, is read once in all.
  *
  * Bound by the multiply-add unit where maps are large; by reading u, 4 (m = 4) or 7.1 times (m = 6) the bytes of the
- * kernels, where they are small. The cost formula weighs both, chooses m, and leaves to direct_blocked what is its. */
+ * kernels, where they are small. The cost formula weighs both, chooses m, and leaves to direct_blocked what is its.
+ * An infinite or NaN input makes its whole tile NaN, where the definition would spoil 3 x 3 outputs. */
 #include "core/status.h"
 #include "devices/cpu/simd.h"
 #include "devices/cpu/tile.h"
@@ -379,14 +380,11 @@ static void transform_input(const job *j, int block, size_t tile, float *to)
     int y = at.y - p->pt, x = at.x - p->pl;
     const float *plane = (const float *)j->step->in[0] +
                          (at.n * (size_t)c->ic_blocks + (size_t)block) * (size_t)p->ih * (size_t)p->iw * TW_BLOCK;
-    const float *from = plane + ((ptrdiff_t)y * p->iw + x) * TW_BLOCK;
-    ptrdiff_t row = (ptrdiff_t)p->iw * TW_BLOCK;
+    bool inside = y >= 0 && x >= 0 && y + c->alpha <= p->ih && x + c->alpha <= p->iw;
     float window[MAX_ALPHA * MAX_ALPHA * TW_BLOCK];
-    if (y < 0 || x < 0 || y + c->alpha > p->ih || x + c->alpha > p->iw) {
-        copy_window(j, plane, y, x, window);
-        from = window;
-        row = c->alpha * TW_BLOCK;
-    }
+    if (!inside) copy_window(j, plane, y, x, window);
+    const float *from = inside ? plane + ((ptrdiff_t)y * p->iw + x) * TW_BLOCK : window;
+    ptrdiff_t row = (inside ? (ptrdiff_t)p->iw : c->alpha) * TW_BLOCK;
     if (c->m == 4)
         transform_window4(from, row, to, c->v_plane);
     else
