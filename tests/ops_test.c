@@ -429,6 +429,7 @@ int main(int argc, char **argv)
     subject_device devices[ISAS];
     int n_devices = 0;
     for (int i = 0; i < ISAS; i++) n_devices += open_devices(isas[i], &devices[n_devices]);
+    unsetenv("TILEWISE_ISA"); /* the reference is computed on a device of its own */
     for (size_t i = 0; i < sizeof subjects / sizeof *subjects; i++) {
         if (argc > 1 && strcmp(argv[1], subjects[i].op) != 0) continue;
         check_descriptors(&subjects[i]);
