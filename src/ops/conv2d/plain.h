@@ -10,12 +10,16 @@ static inline float tw_conv2d_plain_output(const tw_conv2d *p, const float *x, c
 {
     float sum = 0;
     for (int c = 0; c < p->ic / p->groups; c++)
-        for (int ky = 0; ky < p->kh; ky++)
+        for (int ky = 0; ky < p->kh; ky++) {
+            int iy = oy * p->sh - p->pt + ky * p->dilh;
+            if (iy < 0 || iy >= p->ih) continue;
+            const float *row = x + ((size_t)c * p->ih + iy) * p->iw;
+            const float *weights = w + ((size_t)c * p->kh + ky) * p->kw;
             for (int kx = 0; kx < p->kw; kx++) {
-                int iy = oy * p->sh - p->pt + ky * p->dilh, ix = ox * p->sw - p->pl + kx * p->dilw;
-                if (iy < 0 || iy >= p->ih || ix < 0 || ix >= p->iw) continue;
-                sum += x[((size_t)c * p->ih + iy) * p->iw + ix] * w[((size_t)c * p->kh + ky) * p->kw + kx];
+                int ix = ox * p->sw - p->pl + kx * p->dilw;
+                if (ix >= 0 && ix < p->iw) sum += row[ix] * weights[kx];
             }
+        }
     return sum;
 }
 
