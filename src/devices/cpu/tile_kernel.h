@@ -12,20 +12,20 @@ enum { NAMED(REGISTERS) = TW_TILE_MAX_VECTORS * TW_BLOCK / LANES };
 typedef float NAMED(vec) __attribute__((vector_size(LANES * 4)));
 typedef int32_t NAMED(mask) __attribute__((vector_size(LANES * 4)));
 
-TW_INLINE NAMED(vec) NAMED(load)(const float *p)
+KERNEL_INLINE NAMED(vec) NAMED(load)(const float *p)
 {
     NAMED(vec) v;
     memcpy(&v, p, sizeof v);
     return v;
 }
 
-TW_INLINE void NAMED(store)(float *p, NAMED(vec) v)
+KERNEL_INLINE void NAMED(store)(float *p, NAMED(vec) v)
 {
     memcpy(p, &v, sizeof v);
 }
 
 /* NaN passes: v < 0 and v > 6 are false for it. */
-TW_INLINE NAMED(vec) NAMED(activate)(NAMED(vec) v, int activation)
+KERNEL_INLINE NAMED(vec) NAMED(activate)(NAMED(vec) v, int activation)
 {
     const NAMED(vec) zero = {0}, six = zero + 6.0f;
     v = (NAMED(vec))((NAMED(mask))v & ~(NAMED(mask))(v < zero));
@@ -35,7 +35,7 @@ TW_INLINE NAMED(vec) NAMED(activate)(NAMED(vec) v, int activation)
 }
 
 /* sum[p][r] += a[p * 16 + k] * b[k][r] for k < depth; returns where the next tap's rows begin. */
-TW_INLINE const float *NAMED(tap)(NAMED(vec) sum[][NAMED(REGISTERS)], const float *a, const float *b, int depth,
+KERNEL_INLINE const float *NAMED(tap)(NAMED(vec) sum[][NAMED(REGISTERS)], const float *a, const float *b, int depth,
                                   tile_size size)
 {
     int registers = size.vectors * TW_BLOCK / LANES;
@@ -54,14 +54,14 @@ TW_INLINE const float *NAMED(tap)(NAMED(vec) sum[][NAMED(REGISTERS)], const floa
 }
 
 /* The tile as it lies in memory: where register r of pixel p goes. */
-TW_INLINE ptrdiff_t NAMED(at)(const tw_tile *t, int p, int r)
+KERNEL_INLINE ptrdiff_t NAMED(at)(const tw_tile *t, int p, int r)
 {
     int vector = r * LANES / TW_BLOCK;
     return p * t->c_pixel + vector * t->c_vector + (r * LANES - vector * TW_BLOCK);
 }
 
 /* Adds source, which lies as c does. */
-TW_INLINE void NAMED(add)(NAMED(vec) sum[][NAMED(REGISTERS)], const tw_tile *t, const float *source, tile_size size)
+KERNEL_INLINE void NAMED(add)(NAMED(vec) sum[][NAMED(REGISTERS)], const tw_tile *t, const float *source, tile_size size)
 {
     TW_UNROLL
     for (int p = 0; p < size.pixels; p++) {
@@ -70,7 +70,7 @@ TW_INLINE void NAMED(add)(NAMED(vec) sum[][NAMED(REGISTERS)], const tw_tile *t, 
     }
 }
 
-TW_INLINE void NAMED(tile)(const tw_tile *t, tile_size size)
+KERNEL_INLINE void NAMED(tile)(const tw_tile *t, tile_size size)
 {
     const int registers = size.vectors * TW_BLOCK / LANES;
     NAMED(vec) sum[TW_TILE_MAX_PIXELS][NAMED(REGISTERS)] = {0};

@@ -24,7 +24,11 @@
 
 #include <limits.h>
 
-enum { PLAIN_CHANNELS = 8 /* most input channels that are read from the plain layout */, ITEMS_PER_THREAD = 4 };
+enum {
+    PLAIN_CHANNELS = 8, /* most input channels that are read from the plain layout */
+    ITEMS_PER_THREAD = 4,
+    GRAIN = 200000 /* operations that are worth a thread: some 2 microseconds */
+};
 
 /* How a problem is cut up; the same whenever it is asked for. */
 typedef struct cut {
@@ -360,7 +364,8 @@ static tw_status run(const tw_step *step, tw_queue *queue)
     const tw_conv2d *p = step->problem->params;
     job j = {step, p, cut_up(step->problem, &tw_queue_cpu(queue)->device)};
     size_t items = (size_t)p->n * (size_t)p->groups * (size_t)j.c.chunks * (size_t)j.c.oc_groups;
-    tw_parallel(queue, do_items, &j, items, 1);
+    double item = step->problem->op->flops(p) / (double)items;
+    tw_parallel(queue, do_items, &j, items, 1 + (size_t)(GRAIN / item));
     return TW_OK;
 }
 

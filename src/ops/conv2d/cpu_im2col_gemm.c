@@ -16,7 +16,12 @@
 
 #include <limits.h>
 
-enum { DEPTH = 256 /* rows of k in a slice: 16 blocks of 16 */, PANELS = 4, ITEMS_PER_THREAD = 2 };
+enum {
+    DEPTH = 256, /* rows of k in a slice: 16 blocks of 16 */
+    PANELS = 4,  /* most of an item */
+    ITEMS_PER_THREAD = 2,
+    GRAIN = 200000 /* operations that are worth a thread: some 2 microseconds */
+};
 
 /* How a problem is cut up. */
 typedef struct cut {
@@ -200,7 +205,9 @@ static tw_status run(const tw_step *step, tw_queue *queue)
 {
     const tw_conv2d *p = step->problem->params;
     job j = {step, p, cut_up(p, &tw_queue_cpu(queue)->device)};
-    tw_parallel(queue, do_items, &j, (size_t)p->n * (size_t)p->groups * (size_t)(j.c.chunks * j.c.splits), 1);
+    size_t items = (size_t)p->n * (size_t)p->groups * (size_t)(j.c.chunks * j.c.splits);
+    double item = step->problem->op->flops(p) / (double)items;
+    tw_parallel(queue, do_items, &j, items, 1 + (size_t)(GRAIN / item));
     return TW_OK;
 }
 
