@@ -611,6 +611,7 @@ static void pickles_hostile(void)
         {P("NQ."), "not a storage"},
         {P(")Q."), "not a storage"},
         {P("h\1."), "memo slot 1 is empty"},
+        {P("Nq\5h\1."), "memo slot 1 is empty"},
         {P("j\xff\xff\xff\xff."), "memo slot 4294967295 is empty"},
         {P("Nr\xff\xff\xff\xff."), "impossible place"},
         {P("Nr\xff\xff\1\0."), "out of order"},
@@ -704,7 +705,12 @@ static void containers_hostile(void)
     check_refused(tw_pytorch_open, &double_entry, "there twice");
     check_refused(tw_pytorch_open, &no_pickle, "without data.pkl");
     check_refused(tw_pytorch_open, &odd, "big-endian");
-    bytes *all[] = {&pickle, &foreign, &big, &packed, &secret, &empty, &double_entry, &no_pickle, &odd};
+    bytes short_field = zip_of(&pickle, (archive){.zip64 = true});
+    uint8_t *field = memmem(short_field.data, short_field.count, "\1\0\x18\0", 4);
+    CHECK(field);
+    field[2] = 8; /* room for one number, where three are due */
+    check_refused(tw_pytorch_open, &short_field, "its zip64 field is damaged");
+    bytes *all[] = {&short_field, &pickle, &foreign, &big, &packed, &secret, &empty, &double_entry, &no_pickle, &odd};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) release_bytes(all[i]);
 }
 
@@ -753,6 +759,29 @@ static void pickle_bombs(void)
     bytes marks = repeated("", "(", 500000, ""); /* each tuple must not walk over all marks */
     for (int i = 0; i < 500000; i++) append_text(&marks, "t");
     check_pickle_bomb(&marks);
+}
+
+/* One list of pairs for many dictionaries, and one transposed tensor under many names: each small in the file. */
+static void repetition_bombs(void)
+{
+    bytes pairs = repeated("]q\1(", "NN\x86", 200000, "e"), tensors = {0};
+    for (int i = 0; i < 20000; i++) append_text(&pairs, "ccollections\nOrderedDict\nh\1\x85R");
+    append_text(&pairs, ".");
+    check_pickle_bomb(&pairs);
+    append_text(&tensors, "}(");
+    pickle_text(&tensors, "t");
+    pickle_tensor(&tensors, &good_tensors[1]);
+    append_text(&tensors, "q\1");
+    for (int i = 0; i < 5000; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "U\4%04dh\1", i);
+        append_text(&tensors, name);
+    }
+    append_text(&tensors, "u.");
+    bytes file = zip_of(&tensors, plain);
+    check_refused(tw_pytorch_open, &file, "more than the file could hold");
+    release_bytes(&file);
+    release_bytes(&tensors);
 }
 
 /* A name of a mebibyte, remembered, for one tensor after the other: terabytes if it were copied each time. */
@@ -1127,6 +1156,7 @@ int main(int argc, char **argv)
         {"containers_hostile", containers_hostile},
         {"pickles_in_circles", pickles_in_circles},
         {"pickle_bombs", pickle_bombs},
+        {"repetition_bombs", repetition_bombs},
         {"names_bomb", names_bomb},
         {"cut_at_each_length", cut_at_each_length},
         {"flipped_bits", flipped_bits},
