@@ -291,12 +291,7 @@ tw_status tw_device_measure(tw_device *device, tw_error *error);
 
 /* ---- plans ---- */
 
-typedef enum tw_precision {
-    TW_PRECISION_FP32,
-    TW_PRECISION_TF32,
-    TW_PRECISION_FP16,
-    TW_PRECISION_BF16
-} tw_precision;
+typedef enum tw_precision { TW_PRECISION_FP32, TW_PRECISION_TF32, TW_PRECISION_FP16, TW_PRECISION_BF16 } tw_precision;
 typedef struct tw_plan tw_plan;
 typedef struct tw_plan_desc {
     int batch; /* 0: 1 */
@@ -304,28 +299,27 @@ typedef struct tw_plan_desc {
     /* Null or "auto": by predicted cost. "reference", or any design's name: that design wherever the operator has
      * it. "conv2d=winograd,linear=naive": by operator, the rest auto. */
     const char *designs;
-    bool fallback;     /* where the named design refuses: auto instead of TW_UNAVAILABLE */
-    bool keep_values;  /* every value stays readable after a run: no buffer is used twice */
-    bool no_fusion;    /* one step a node, as the graph says */
+    bool fallback;    /* where the named design refuses: auto instead of TW_UNAVAILABLE */
+    bool keep_values; /* every value stays readable after a run: no buffer is used twice */
+    bool no_fusion;   /* one step a node, as the graph says */
 } tw_plan_desc;
 /* Fails with TW_UNAVAILABLE and the layer's name and the reason where a named design refuses. */
-tw_status tw_plan_create(tw_graph *graph, tw_device *device, const tw_plan_desc *desc, tw_plan **plan,
-                         tw_error *error);
+tw_status tw_plan_create(tw_graph *graph, tw_device *device, const tw_plan_desc *desc, tw_plan **plan, tw_error *error);
 void tw_plan_release(tw_plan *plan);
 
 typedef struct tw_plan_info {
     int batch;
     tw_precision precision;
     size_t steps;
-    size_t arena_bytes;     /* activations and workspace of one run */
-    size_t packed_bytes;    /* weights as the designs want them, shared by all runs */
-    size_t weight_bytes;    /* weights as bound */
-    size_t values_bytes;    /* what the activations would take without reuse */
+    size_t arena_bytes;  /* activations and workspace of one run */
+    size_t packed_bytes; /* weights as the designs want them, shared by all runs */
+    size_t weight_bytes; /* weights as bound */
+    size_t values_bytes; /* what the activations would take without reuse */
 } tw_plan_info;
 void tw_plan_describe(const tw_plan *plan, tw_plan_info *info);
 
 typedef struct tw_step_info {
-    const char *name;    /* the layer, as in the graph; fused layers end in the last one's value */
+    const char *name; /* the layer, as in the graph; fused layers end in the last one's value */
     const char *op;
     const char *design;
     const char *output;  /* the value it computes */

@@ -18,7 +18,8 @@ static bool open_network(network *net, const char *name, int image_size, int thr
     *net = (network){0};
     tw_zoo_desc zoo = {.image_size = image_size};
     tw_init_desc init = {.seed = 1, .random_statistics = true};
-    return tw_zoo_create(name, &zoo, &net->graph, &error) == TW_OK && tw_graph_init(net->graph, &init, &error) == TW_OK &&
+    return tw_zoo_create(name, &zoo, &net->graph, &error) == TW_OK &&
+           tw_graph_init(net->graph, &init, &error) == TW_OK &&
            tw_device_open("cpu", &(tw_device_desc){.threads = threads}, &net->device, &error) == TW_OK;
 }
 
@@ -172,7 +173,8 @@ static void unknown_and_unavailable_differ(void)
         {",naive", TW_INVALID, ""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        tw_status status = tw_plan_create(net.graph, net.device, &(tw_plan_desc){.designs = cases[i].designs}, &plan, &error);
+        tw_status status =
+            tw_plan_create(net.graph, net.device, &(tw_plan_desc){.designs = cases[i].designs}, &plan, &error);
         CHECK_MSG(status == cases[i].status, "\"%s\": status %d: %s", cases[i].designs, status, error.message);
         if (status != TW_OK) CHECK_CONTAINS(error.message, cases[i].part);
         tw_plan_release(plan);
@@ -243,8 +245,9 @@ static void mismatched_tensors_are_refused(void)
 static const struct {
     const char *name;
     int image_size;
-} subjects[] = {{"lenet5", 0}, {"resnet18", 64}, {"mobilenet_v2", 64}, {"squeezenet", 64}, {"efficientnet_lite0", 65},
-                {"vgg11_bn", 33}, {"alexnet", 67}};
+} subjects[] = {{"lenet5", 0},      {"resnet18", 64},           {"mobilenet_v2", 64},
+                {"squeezenet", 64}, {"efficientnet_lite0", 65}, {"vgg11_bn", 33},
+                {"alexnet", 67}};
 
 /* Fused, unfused and reference plans of one network agree. */
 static void passes_keep_the_result(void)
@@ -297,7 +300,8 @@ static void threads_do_not_change_the_result(void)
         for (int t = 0; t < 3; t++) {
             network net;
             CHECK(open_network(&net, subjects[i].name, subjects[i].image_size, t + 1));
-            CHECK(run_network(&net, &(tw_plan_desc){.designs = "conv2d=im2col_gemm,linear=packed_gemm"}, &results[t]) == TW_OK);
+            CHECK(run_network(&net, &(tw_plan_desc){.designs = "conv2d=im2col_gemm,linear=packed_gemm"}, &results[t]) ==
+                  TW_OK);
             close_network(&net);
         }
         for (int t = 1; t < 3; t++)

@@ -27,7 +27,7 @@ int main(void)
 
 #else
 
-void *__libc_malloc(size_t size);                 /* glibc's own names for what is interposed here */
+void *__libc_malloc(size_t size); /* glibc's own names for what is interposed here */
 void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *memory, size_t size);
 void *__libc_memalign(size_t alignment, size_t size);
@@ -87,7 +87,8 @@ static void check_network(const char *name, int image_size)
     tw_shape shape;
     tw_tensor in, out;
     tw_plan_info info;
-    CHECK_MSG(tw_zoo_create(name, &(tw_zoo_desc){.image_size = image_size}, &graph, &error) == TW_OK, "%s", error.message);
+    CHECK_MSG(tw_zoo_create(name, &(tw_zoo_desc){.image_size = image_size}, &graph, &error) == TW_OK, "%s",
+              error.message);
     CHECK(tw_graph_init(graph, &(tw_init_desc){.seed = 3}, &error) == TW_OK);
     CHECK(tw_device_open("cpu", &(tw_device_desc){.threads = 2}, &device, &error) == TW_OK);
     CHECK_MSG(tw_plan_create(graph, device, NULL, &plan, &error) == TW_OK, "%s", error.message);
@@ -115,11 +116,26 @@ static void check_network(const char *name, int image_size)
     tw_device_release(device);
 }
 
-static void lenet5(void) { check_network("lenet5", 0); }
-static void resnet18(void) { check_network("resnet18", 96); }
-static void mobilenet_v2(void) { check_network("mobilenet_v2", 96); }
-static void squeezenet(void) { check_network("squeezenet", 96); }
-static void vgg11(void) { check_network("vgg11", 64); }
+static void lenet5(void)
+{
+    check_network("lenet5", 0);
+}
+static void resnet18(void)
+{
+    check_network("resnet18", 96);
+}
+static void mobilenet_v2(void)
+{
+    check_network("mobilenet_v2", 96);
+}
+static void squeezenet(void)
+{
+    check_network("squeezenet", 96);
+}
+static void vgg11(void)
+{
+    check_network("vgg11", 64);
+}
 
 int main(int argc, char **argv)
 {

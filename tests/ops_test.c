@@ -88,10 +88,20 @@ static bool make_conv2d(params *p)
         ic = 2 * 16 * pick(1, 2);
         oc = 2 * 16 * pick(1, 3);
     }
-    *c = (tw_conv2d){.groups = g, .oc = oc, .kh = one_of(kernels, 9), .kw = one_of(kernels, 9),
-                     .sh = pick(1, 3), .sw = pick(1, 3), .dilh = 1, .dilw = 1,
-                     .pt = pick(0, 3), .pl = pick(0, 3), .pb = pick(0, 3), .pr = pick(0, 3),
-                     .activation = pick(0, 2), .has_bias = pick(0, 1)};
+    *c = (tw_conv2d){.groups = g,
+                     .oc = oc,
+                     .kh = one_of(kernels, 9),
+                     .kw = one_of(kernels, 9),
+                     .sh = pick(1, 3),
+                     .sw = pick(1, 3),
+                     .dilh = 1,
+                     .dilw = 1,
+                     .pt = pick(0, 3),
+                     .pl = pick(0, 3),
+                     .pb = pick(0, 3),
+                     .pr = pick(0, 3),
+                     .activation = pick(0, 2),
+                     .has_bias = pick(0, 1)};
     if (pick(0, 2) == 0) c->kw = c->kh = 3;
     if (pick(0, 1) == 0) c->sh = c->sw = 1;
     if (pick(0, 4) == 0) c->dilh = pick(1, 3);
@@ -120,8 +130,15 @@ static bool make_linear(params *p)
 static bool make_pool(params *p)
 {
     tw_pool *q = &p->pool;
-    *q = (tw_pool){.kind = pick(0, 2), .kh = pick(1, 4), .kw = pick(1, 4), .sh = pick(1, 3), .sw = pick(1, 3),
-                   .dilh = 1, .dilw = 1, .ceil_mode = pick(0, 1), .count_include_pad = pick(0, 1)};
+    *q = (tw_pool){.kind = pick(0, 2),
+                   .kh = pick(1, 4),
+                   .kw = pick(1, 4),
+                   .sh = pick(1, 3),
+                   .sw = pick(1, 3),
+                   .dilh = 1,
+                   .dilw = 1,
+                   .ceil_mode = pick(0, 1),
+                   .count_include_pad = pick(0, 1)};
     if (pick(0, 1)) q->kw = q->kh, q->sw = q->sh;
     q->pt = q->pb = pick(0, q->kh / 2);
     q->pl = q->pr = pick(0, q->kw / 2);
@@ -131,7 +148,8 @@ static bool make_pool(params *p)
         *q = (tw_pool){.kind = TW_POOL_ADAPTIVE_AVERAGE, .kh = 1, .kw = 1, .sh = 1, .sw = 1, .dilh = 1, .dilw = 1};
         q->oh = pick(0, 1) ? 1 : pick(1, 9);
         q->ow = q->oh == 1 ? 1 : pick(1, 9);
-    } else if (q->kind != TW_POOL_AVERAGE) q->count_include_pad = 0;
+    } else if (q->kind != TW_POOL_AVERAGE)
+        q->count_include_pad = 0;
     tw_shape in = random_image(4), out;
     extern const tw_op tw_op_pool;
     return tw_op_pool.infer(q, &in, 1, &out, NULL) == TW_OK;
@@ -196,7 +214,9 @@ static bool make_batchnorm(params *p)
 
 static bool make_lrn(params *p)
 {
-    p->lrn = (tw_lrn){.size = pick(1, 7), .alpha = pick(0, 1) ? 1e-4f : 1.0f, .beta = pick(0, 1) ? 0.75f : 0.5f,
+    p->lrn = (tw_lrn){.size = pick(1, 7),
+                      .alpha = pick(0, 1) ? 1e-4f : 1.0f,
+                      .beta = pick(0, 1) ? 0.75f : 0.5f,
                       .k = (float)pick(1, 2)};
     tw_shape in = random_image(4), out;
     extern const tw_op tw_op_lrn;
@@ -218,10 +238,12 @@ static const struct subject {
     int problems;
     const char *telling[12];
 } subjects[] = {
-    {"conv2d", make_conv2d, 100,
-     {"mb1ic3ih32oc16kh3ph1", "mb1ic64ih28oc64kh3ph1", "mb1ic3ih35oc20kh7sh2ph3", "mb2ic1ih1oc1kh1", "mb1ic48ih7oc96kh1",
-      "mb1g33ic33ih15oc33kh3sh2ph1", "mb1ic16ih2oc16kh5ph2", "mb1ic128ih9oc70kh3ph1", "mb1ic3ih67oc64kh11sh4ph2",
-      "mb1g32ic32ih19oc32kh5ph2"}},
+    {"conv2d",
+     make_conv2d,
+     100,
+     {"mb1ic3ih32oc16kh3ph1", "mb1ic64ih28oc64kh3ph1", "mb1ic3ih35oc20kh7sh2ph3", "mb2ic1ih1oc1kh1",
+      "mb1ic48ih7oc96kh1", "mb1g33ic33ih15oc33kh3sh2ph1", "mb1ic16ih2oc16kh5ph2", "mb1ic128ih9oc70kh3ph1",
+      "mb1ic3ih67oc64kh11sh4ph2", "mb1g32ic32ih19oc32kh5ph2"}},
     {"linear", make_linear, 60, {"mb1ic400oc120", "mb1ic1oc1", "mb128ic97oc101", "mb1ic2048oc1000", "mb7ic1000oc3"}},
     {"pool", make_pool, 100, {"mb1ic64ih57kh3sh2", "mb1ic5ih1kh1"}},
     {"relu", make_relu, 30, {0}},
@@ -261,8 +283,8 @@ typedef struct contest {
 static bool report(const char *where, const tw_layer_result *r)
 {
     if (r->correct) return true;
-    test_fail(__FILE__, __LINE__, "%s: error %.3g of the scale, tolerance %.3g%s%s", where, r->max_rel_err, r->tolerance,
-              r->fault ? "; " : "", r->fault ? r->fault : "");
+    test_fail(__FILE__, __LINE__, "%s: error %.3g of the scale, tolerance %.3g%s%s", where, r->max_rel_err,
+              r->tolerance, r->fault ? "; " : "", r->fault ? r->fault : "");
     return false;
 }
 
@@ -283,7 +305,8 @@ static bool check_layouts(const subject_device *device, tw_layer *layer, const t
             return false;
         }
         if (!report(where, &r)) return true;
-        if (t == 0) hash = r.hash;
+        if (t == 0)
+            hash = r.hash;
         else if (hash != r.hash && !design->varies_with_threads)
             test_fail(__FILE__, __LINE__, "%s: another result on %d threads than on one", where, t + 1);
     }
@@ -345,10 +368,14 @@ static void conclude(const contest *c)
             const verdict *v = &c->verdicts[i][d];
             name_case(&c->devices[i], c->designs[d], name);
             test_begin(name);
-            if (v->ran == 0 && c->designs[d]->yardstick) test_skip("the library is not on this machine");
-            else if (v->ran == 0) test_fail(__FILE__, __LINE__, "accepts none of the problems");
-            if (v->failed) test_count(TEST_FAILED);
-            else test_end();
+            if (v->ran == 0 && c->designs[d]->yardstick)
+                test_skip("the library is not on this machine");
+            else if (v->ran == 0)
+                test_fail(__FILE__, __LINE__, "accepts none of the problems");
+            if (v->failed)
+                test_count(TEST_FAILED);
+            else
+                test_end();
         }
 }
 

@@ -45,9 +45,12 @@ bool test_failed(void)
 
 void test_count(test_outcome outcome)
 {
-    if (outcome == TEST_FAILED) state.failed_count++;
-    else if (outcome == TEST_SKIPPED) state.skipped_count++;
-    else state.passed_count++;
+    if (outcome == TEST_FAILED)
+        state.failed_count++;
+    else if (outcome == TEST_SKIPPED)
+        state.skipped_count++;
+    else
+        state.passed_count++;
     fflush(stdout);
 }
 

@@ -47,7 +47,8 @@ const char *test_folder(void);
             return;                                                                                                    \
         }                                                                                                              \
     } while (0)
-#define CHECK_STR(actual, expected) CHECK_MSG(strcmp(actual, expected) == 0, "\"%s\", expected \"%s\"", actual, expected)
+#define CHECK_STR(actual, expected)                                                                                    \
+    CHECK_MSG(strcmp(actual, expected) == 0, "\"%s\", expected \"%s\"", actual, expected)
 #define CHECK_CONTAINS(text, part) CHECK_MSG(strstr(text, part), "\"%s\" does not contain \"%s\"", text, part)
 
 #endif

@@ -96,11 +96,15 @@ tw_status tw_layer_create(tw_device *device, const tw_op *op, const void *params
         status = tw_shape_count(&layer->shapes[i], TW_F32, &count, error);
         if (status != TW_OK) break;
         layer->operands[i] = tw_alloc(count * sizeof(float));
-        if (!layer->operands[i]) status = tw_no_memory(error, count * sizeof(float), "an operand");
-        else fill_operand(layer, i, seed * 31 + (uint64_t)i);
+        if (!layer->operands[i])
+            status = tw_no_memory(error, count * sizeof(float), "an operand");
+        else
+            fill_operand(layer, i, seed * 31 + (uint64_t)i);
     }
-    if (status != TW_OK) tw_layer_destroy(layer);
-    else *out = layer;
+    if (status != TW_OK)
+        tw_layer_destroy(layer);
+    else
+        *out = layer;
     return status;
 }
 
@@ -159,8 +163,10 @@ static void *place(setup *s, tw_device *device, const void *host, size_t bytes, 
         tw_no_memory(error, bytes, "an operand");
         return NULL;
     }
-    if (host) memcpy(image, host, bytes);
-    else memset(image, POISON_BYTE, bytes);
+    if (host)
+        memcpy(image, host, bytes);
+    else
+        memset(image, POISON_BYTE, bytes);
     memset(image + bytes, GUARD_BYTE, GUARD);
     if (device->backend->alloc(device, bytes + GUARD, &memory, error) != TW_OK) {
         free(image);
@@ -280,10 +286,12 @@ static tw_status make_reference(tw_layer *layer, tw_error *error)
     size_t count = tw_layout_count(&layer->out_shape, TW_PLAIN);
     float *out = tw_alloc(count * sizeof(float));
     tw_queue *queue = NULL;
-    if (!out) status = tw_no_memory(error, count * sizeof(float), "the reference");
+    if (!out)
+        status = tw_no_memory(error, count * sizeof(float), "the reference");
     else if (!tw_design_accepts(design, &problem, TW_PLAIN, TW_PLAIN, cpu, &reason))
         status = tw_fail(error, TW_INVALID, "%s: the reference refuses: %s", layer->op->name, reason);
-    else status = cpu->backend->queue_create(cpu, &queue, error);
+    else
+        status = cpu->backend->queue_create(cpu, &queue, error);
     if (status == TW_OK) {
         tw_step step = {.problem = &problem, .out = out};
         for (int i = 0; i < layer->n_in; i++) step.in[i] = layer->operands[i];
@@ -292,8 +300,10 @@ static tw_status make_reference(tw_layer *layer, tw_error *error)
     }
     if (queue) cpu->backend->queue_destroy(queue);
     tw_device_release(cpu);
-    if (status != TW_OK) free(out);
-    else layer->reference = out;
+    if (status != TW_OK)
+        free(out);
+    else
+        layer->reference = out;
     return status;
 }
 

@@ -11,7 +11,7 @@
 enum { MAX_DESIGNS = 32 };
 
 static const tw_layout pairs[][2] = {
-    {TW_BLOCKED, TW_BLOCKED}, {TW_PLAIN, TW_BLOCKED}, {TW_NHWC, TW_NHWC},  {TW_PLAIN, TW_NHWC},
+    {TW_BLOCKED, TW_BLOCKED}, {TW_PLAIN, TW_BLOCKED}, {TW_NHWC, TW_NHWC},   {TW_PLAIN, TW_NHWC},
     {TW_BLOCKED, TW_PLAIN},   {TW_NHWC, TW_PLAIN},    {TW_PLAIN, TW_PLAIN},
 };
 enum { PAIRS = sizeof pairs / sizeof *pairs };
@@ -47,8 +47,7 @@ static int add_buffer(tw_plan *plan, size_t bytes, int input)
 
 static bool add_instance(tw_plan *plan, int value, tw_layout layout, int buffer)
 {
-    tw_instance *larger =
-        grown(plan->instances, plan->n_instances, &plan->instances_capacity, sizeof *plan->instances);
+    tw_instance *larger = grown(plan->instances, plan->n_instances, &plan->instances_capacity, sizeof *plan->instances);
     if (!larger) return false;
     plan->instances = larger;
     plan->instances[plan->n_instances++] = (tw_instance){value, layout, buffer};
@@ -196,8 +195,10 @@ static tw_status check_names(const tw_plan *plan, tw_error *error)
                            plan->desc.designs);
         snprintf(item, sizeof item, "%.*s", (int)length, at);
         at += length + (at[length] == ',');
-        if ((name = strchr(item, '='))) *name++ = 0;
-        else name = item;
+        if ((name = strchr(item, '=')))
+            *name++ = 0;
+        else
+            name = item;
         if (name != item && !tw_op_find(item))
             return tw_fail(error, TW_INVALID, "unknown operator \"%s\" in designs \"%s\"", item, plan->desc.designs);
         if (strcmp(name, "auto") == 0) continue;
@@ -256,8 +257,7 @@ static tw_status choose(tw_plan *plan, const tw_node *node, tw_placed_step *step
     const tw_design *designs[MAX_DESIGNS];
     size_t count = tw_designs(node->op->name, device, designs, MAX_DESIGNS);
     for (size_t i = 0; i < count; i++)
-        if (!designs[i]->yardstick)
-            consider(plan, node, &step->problem, tw_design_on(designs[i], plan->device), best);
+        if (!designs[i]->yardstick) consider(plan, node, &step->problem, tw_design_on(designs[i], plan->device), best);
     if (best->design) return TW_OK;
     return tw_fail(error, TW_UNAVAILABLE, "%s: %s: no design of %s on %s accepts it", plan->graph->name, node->name,
                    node->op->name, device);

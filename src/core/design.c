@@ -13,10 +13,11 @@ typedef struct entry {
 
 #define DESIGN(op, device, name) DECLARE_##device(op, name)
 #if defined(__x86_64__)
-#define DECLARE_cpu(op, name) extern const tw_design tw_##op##_cpu_##name##_portable, tw_##op##_cpu_##name##_avx2, \
-        tw_##op##_cpu_##name##_avx512;
-#define ENTRY_cpu(op, name) {{&tw_##op##_cpu_##name##_portable, &tw_##op##_cpu_##name##_avx2, \
-        &tw_##op##_cpu_##name##_avx512}, {TW_ISA_PORTABLE, TW_ISA_AVX2, TW_ISA_AVX512}},
+#define DECLARE_cpu(op, name)                                                                                          \
+    extern const tw_design tw_##op##_cpu_##name##_portable, tw_##op##_cpu_##name##_avx2, tw_##op##_cpu_##name##_avx512;
+#define ENTRY_cpu(op, name)                                                                                            \
+    {{&tw_##op##_cpu_##name##_portable, &tw_##op##_cpu_##name##_avx2, &tw_##op##_cpu_##name##_avx512},                 \
+     {TW_ISA_PORTABLE, TW_ISA_AVX2, TW_ISA_AVX512}},
 #elif defined(__aarch64__)
 #define DECLARE_cpu(op, name) extern const tw_design tw_##op##_cpu_##name##_neon;
 #define ENTRY_cpu(op, name) {{&tw_##op##_cpu_##name##_neon}, {TW_ISA_NEON}},
@@ -69,7 +70,8 @@ const tw_design *tw_design_find(const char *op, const char *device, const char *
 bool tw_design_known(const char *device, const char *name)
 {
     for (size_t i = 0; i < entry_count; i++)
-        if (strcmp(entries[i].variants[0]->device, device) == 0 && strcmp(entries[i].variants[0]->name, name) == 0) return true;
+        if (strcmp(entries[i].variants[0]->device, device) == 0 && strcmp(entries[i].variants[0]->name, name) == 0)
+            return true;
     return false;
 }
 
@@ -106,7 +108,7 @@ bool tw_design_accepts(const tw_design *design, tw_problem *problem, tw_layout i
 bool tw_design_fit(const tw_design *design, tw_problem *problem, const tw_device *device, const char **reason)
 {
     static const tw_layout pairs[][2] = {
-        {TW_BLOCKED, TW_BLOCKED}, {TW_PLAIN, TW_BLOCKED}, {TW_NHWC, TW_NHWC},  {TW_PLAIN, TW_NHWC},
+        {TW_BLOCKED, TW_BLOCKED}, {TW_PLAIN, TW_BLOCKED}, {TW_NHWC, TW_NHWC},   {TW_PLAIN, TW_NHWC},
         {TW_BLOCKED, TW_PLAIN},   {TW_NHWC, TW_PLAIN},    {TW_PLAIN, TW_PLAIN},
     };
     enum { PAIRS = sizeof pairs / sizeof *pairs };

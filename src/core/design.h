@@ -28,13 +28,13 @@ typedef struct tw_step {
 } tw_step;
 
 typedef struct tw_design {
-    const char *op;      /* "conv2d"   */
-    const char *device;  /* "cpu"      */
-    const char *name;    /* "winograd": the file is src/ops/conv2d/cpu_winograd.c */
-    const char *summary; /* one line for `tilewise designs` */
-    double tolerance;    /* largest error against the reference, relative to the layer's scale; 0: 1e-5 */
-    bool yardstick;      /* a vendor's library: never chosen by auto; shown in brackets */
-    bool in_place;       /* out may be in[0] itself */
+    const char *op;           /* "conv2d"   */
+    const char *device;       /* "cpu"      */
+    const char *name;         /* "winograd": the file is src/ops/conv2d/cpu_winograd.c */
+    const char *summary;      /* one line for `tilewise designs` */
+    double tolerance;         /* largest error against the reference, relative to the layer's scale; 0: 1e-5 */
+    bool yardstick;           /* a vendor's library: never chosen by auto; shown in brackets */
+    bool in_place;            /* out may be in[0] itself */
     bool varies_with_threads; /* results may differ in the last bits between thread counts */
 
     /* Can it serve this problem here? If not, *reason is for a person: "needs a 3x3 kernel with stride 1". */

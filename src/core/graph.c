@@ -171,7 +171,8 @@ static int add_node(tw_graph *graph, const new_node *wanted)
     if (graph->n_nodes >= MAX_NODES) return fail(graph, TW_INVALID, "more than %d nodes", MAX_NODES);
     void *params = malloc(wanted->op->params_size);
     char *name = tw_strdup(wanted->name);
-    if (!params || !name || !grow((void **)&graph->nodes, &graph->nodes_capacity, graph->n_nodes, sizeof *graph->nodes)) {
+    if (!params || !name ||
+        !grow((void **)&graph->nodes, &graph->nodes_capacity, graph->n_nodes, sizeof *graph->nodes)) {
         free(params);
         free(name);
         return fail(graph, TW_OUT_OF_MEMORY, "out of memory for %d nodes", graph->n_nodes);
@@ -253,15 +254,25 @@ tw_value tw_graph_conv2d(tw_graph *graph, tw_value x, const tw_conv2d_desc *desc
     if (bad_value(graph, x, name)) return FAILED;
     const tw_shape *shape = &graph->values[x].shape;
     int groups = desc->groups ? desc->groups : 1;
-    if (shape->rank != 4) return fail(graph, TW_INVALID, "%s: expected an input of 4 dimensions, not %d", name, shape->rank);
+    if (shape->rank != 4)
+        return fail(graph, TW_INVALID, "%s: expected an input of 4 dimensions, not %d", name, shape->rank);
     if (groups < 1 || desc->out_channels < 1 || shape->dims[1] % groups || desc->out_channels % groups)
         return fail(graph, TW_INVALID, "%s: %d groups do not divide %lld input and %d output channels", name, groups,
                     (long long)shape->dims[1], desc->out_channels);
     tw_conv2d p = {
-        .groups = groups, .oc = desc->out_channels, .kh = first(desc->kernel, 1), .kw = second(desc->kernel, 1),
-        .sh = first(desc->stride, 1), .sw = second(desc->stride, 1),
-        .pt = desc->padding[0], .pl = desc->padding[1], .pb = desc->padding[2], .pr = desc->padding[3],
-        .dilh = first(desc->dilation, 1), .dilw = second(desc->dilation, 1), .has_bias = desc->bias,
+        .groups = groups,
+        .oc = desc->out_channels,
+        .kh = first(desc->kernel, 1),
+        .kw = second(desc->kernel, 1),
+        .sh = first(desc->stride, 1),
+        .sw = second(desc->stride, 1),
+        .pt = desc->padding[0],
+        .pl = desc->padding[1],
+        .pb = desc->padding[2],
+        .pr = desc->padding[3],
+        .dilh = first(desc->dilation, 1),
+        .dilw = second(desc->dilation, 1),
+        .has_bias = desc->bias,
     };
     tw_shape weight = {4, {p.oc, shape->dims[1] / groups, p.kh, p.kw}};
     new_node node = {.op = &tw_op_conv2d, .name = name, .params = &p, .n_in = 4};
@@ -278,7 +289,8 @@ tw_value tw_graph_linear(tw_graph *graph, tw_value x, const tw_linear_desc *desc
     const char *name = name_or(graph, desc->name, "linear", buffer);
     if (bad_value(graph, x, name)) return FAILED;
     const tw_shape *shape = &graph->values[x].shape;
-    if (shape->rank != 2) return fail(graph, TW_INVALID, "%s: expected an input of 2 dimensions, not %d", name, shape->rank);
+    if (shape->rank != 2)
+        return fail(graph, TW_INVALID, "%s: expected an input of 2 dimensions, not %d", name, shape->rank);
     if (desc->out_features < 1) return fail(graph, TW_INVALID, "%s: %d output features", name, desc->out_features);
     tw_linear p = {.oc = desc->out_features, .has_bias = desc->bias};
     tw_shape weight = {2, {p.oc, shape->dims[1]}};
@@ -301,10 +313,17 @@ static tw_value unary(tw_graph *graph, const tw_op *op, tw_value x, const void *
 tw_value tw_graph_pool(tw_graph *graph, tw_value x, const tw_pool_desc *desc)
 {
     tw_pool p = {
-        .kind = (int)desc->kind, .kh = first(desc->kernel, 1), .kw = second(desc->kernel, 1),
-        .pt = desc->padding[0], .pl = desc->padding[1], .pb = desc->padding[2], .pr = desc->padding[3],
-        .dilh = first(desc->dilation, 1), .dilw = second(desc->dilation, 1),
-        .ceil_mode = desc->ceil_mode, .count_include_pad = desc->count_include_pad,
+        .kind = (int)desc->kind,
+        .kh = first(desc->kernel, 1),
+        .kw = second(desc->kernel, 1),
+        .pt = desc->padding[0],
+        .pl = desc->padding[1],
+        .pb = desc->padding[2],
+        .pr = desc->padding[3],
+        .dilh = first(desc->dilation, 1),
+        .dilw = second(desc->dilation, 1),
+        .ceil_mode = desc->ceil_mode,
+        .count_include_pad = desc->count_include_pad,
     };
     p.sh = first(desc->stride, p.kh);
     p.sw = desc->stride[0] ? second(desc->stride, 1) : p.kw;
@@ -322,7 +341,8 @@ tw_value tw_graph_relu(tw_graph *graph, tw_value x, const char *name)
 
 tw_value tw_graph_clip(tw_graph *graph, tw_value x, float low, float high, const char *name)
 {
-    if (!(low <= high)) return fail(graph, TW_INVALID, "%s: clip to %g .. %g", name ? name : "clip", (double)low, (double)high);
+    if (!(low <= high))
+        return fail(graph, TW_INVALID, "%s: clip to %g .. %g", name ? name : "clip", (double)low, (double)high);
     return unary(graph, &tw_op_clip, x, &(tw_clip){.low = low, .high = high}, name);
 }
 
@@ -331,7 +351,8 @@ tw_value tw_graph_add(tw_graph *graph, tw_value a, tw_value b, const char *name)
     char buffer[64];
     name = name_or(graph, name, "add", buffer);
     if (bad_value(graph, a, name) || bad_value(graph, b, name)) return FAILED;
-    return add_node(graph, &(new_node){.op = &tw_op_add, .name = name, .params = &(tw_add){0}, .in = {a, b}, .n_in = 2});
+    return add_node(graph,
+                    &(new_node){.op = &tw_op_add, .name = name, .params = &(tw_add){0}, .in = {a, b}, .n_in = 2});
 }
 
 tw_value tw_graph_concat(tw_graph *graph, const tw_value *values, int count, const char *name)
@@ -381,7 +402,8 @@ static tw_value reshape_to(tw_graph *graph, tw_value x, const tw_shape *shape, c
 {
     tw_reshape p = {.rank = shape->rank, .infer = -1};
     for (int i = 0; i < shape->rank; i++) {
-        if (shape->dims[i] == -1 && i > 0 && p.infer < 0) p.infer = i;
+        if (shape->dims[i] == -1 && i > 0 && p.infer < 0)
+            p.infer = i;
         else if (shape->dims[i] < 1 || shape->dims[i] > INT32_MAX)
             return fail(graph, TW_INVALID, "%s: dimension %d is %lld", name, i, (long long)shape->dims[i]);
         p.dims[i] = (int)shape->dims[i];
@@ -441,8 +463,8 @@ tw_status tw_graph_shape(const tw_graph *graph, tw_value value, tw_shape *shape,
 
 void tw_graph_describe(const tw_graph *graph, tw_graph_info *info)
 {
-    *info = (tw_graph_info){(size_t)graph->n_inputs, (size_t)graph->n_outputs, (size_t)graph->n_nodes,
-                            (size_t)graph->n_parameters, 0, 0};
+    *info = (tw_graph_info){
+        (size_t)graph->n_inputs, (size_t)graph->n_outputs, (size_t)graph->n_nodes, (size_t)graph->n_parameters, 0, 0};
     for (int i = 0; i < graph->n_parameters; i++) {
         const tw_graph_value *value = &graph->values[graph->parameters[i]];
         if (!value->statistic) info->parameter_count += tw_layout_count(&value->shape, TW_PLAIN);
@@ -505,9 +527,12 @@ static float widen_half(uint16_t half)
 {
     uint32_t sign = (uint32_t)(half & 0x8000) << 16, exponent = half >> 10 & 31, mantissa = half & 1023, bits;
     float value;
-    if (exponent == 31) bits = sign | 0x7f800000 | mantissa << 13;
-    else if (exponent) bits = sign | (exponent + 112) << 23 | mantissa << 13;
-    else return (sign ? -1.0f : 1.0f) * (float)mantissa * 0x1p-24f;
+    if (exponent == 31)
+        bits = sign | 0x7f800000 | mantissa << 13;
+    else if (exponent)
+        bits = sign | (exponent + 112) << 23 | mantissa << 13;
+    else
+        return (sign ? -1.0f : 1.0f) * (float)mantissa * 0x1p-24f;
     memcpy(&value, &bits, sizeof value);
     return value;
 }
@@ -522,8 +547,10 @@ static void widen(const tw_tensor *from, float *to, size_t count)
         uint16_t half;
         memcpy(&half, (const char *)from->data + 2 * i, sizeof half);
         uint32_t bits = (uint32_t)half << 16;
-        if (from->dtype == TW_F16) to[i] = widen_half(half);
-        else memcpy(&to[i], &bits, sizeof bits);
+        if (from->dtype == TW_F16)
+            to[i] = widen_half(half);
+        else
+            memcpy(&to[i], &bits, sizeof bits);
     }
 }
 
@@ -544,8 +571,8 @@ static tw_status bind_one(tw_graph *graph, int index, const tw_weights *weights,
         return tw_fail(error, TW_INVALID, "%s: tensor \"%s\" has shape %s, expected %s", graph->name, value->name,
                        found, wanted);
     if (tensor->dtype != TW_F32 && tensor->dtype != TW_F16 && tensor->dtype != TW_BF16)
-        return tw_fail(error, TW_INVALID, "%s: tensor \"%s\" is %s, expected float32, float16 or bfloat16",
-                       graph->name, value->name, tw_dtype_name(tensor->dtype));
+        return tw_fail(error, TW_INVALID, "%s: tensor \"%s\" is %s, expected float32, float16 or bfloat16", graph->name,
+                       value->name, tw_dtype_name(tensor->dtype));
     if (tensor->dtype == TW_F32 && (uintptr_t)tensor->data % sizeof(float) == 0) {
         free(value->owned);
         value->owned = NULL;

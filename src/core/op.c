@@ -108,7 +108,7 @@ tw_status tw_desc_scan(const char *text, const char *const *keys, int *values, i
     uint64_t given = 0;
     while (*at) {
         if (at[0] == 'n' && at[1] == '"') break; /* benchdnn's name */
-        if (*at == '_') { /* benchdnn allows it between groups */
+        if (*at == '_') {                        /* benchdnn allows it between groups */
             at++;
             continue;
         }

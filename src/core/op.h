@@ -28,7 +28,7 @@ typedef struct tw_type {
 /* What an operand is, which decides its layout. */
 typedef enum tw_role {
     TW_ROLE_NONE,
-    TW_ROLE_ACTIVATION, /* input: in the layout that the problem's inputs share */
+    TW_ROLE_ACTIVATION,  /* input: in the layout that the problem's inputs share */
     TW_ROLE_LIKE_OUTPUT, /* input in the output's layout and shape: a residual */
     TW_ROLE_PARAMETER    /* always plain */
 } tw_role;

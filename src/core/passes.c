@@ -107,8 +107,10 @@ tw_status tw_pass_fold_batchnorm(tw_graph *graph, tw_error *error)
         into->folded = true;
         memcpy(into->fold, norm->in + 1, sizeof into->fold);
         into->fold_epsilon = ((tw_batchnorm *)norm->params)->epsilon;
-        if (is_op(into, "conv2d")) ((tw_conv2d *)into->params)->has_bias = 1;
-        else ((tw_linear *)into->params)->has_bias = 1;
+        if (is_op(into, "conv2d"))
+            ((tw_conv2d *)into->params)->has_bias = 1;
+        else
+            ((tw_linear *)into->params)->has_bias = 1;
         absorb(graph, into, norm);
     }
     compact(graph);
@@ -159,8 +161,10 @@ tw_status tw_pass_fuse_epilogues(tw_graph *graph, tw_error *error)
     if (!readers) return tw_no_memory(error, (size_t)graph->n_values, "fusing epilogues");
     for (int i = 0; i < graph->n_nodes; i++) {
         if (!graph->nodes[i].op) continue;
-        if (is_op(&graph->nodes[i], "add")) fuse_add(graph, &graph->nodes[i], readers);
-        else fuse_activation(graph, &graph->nodes[i], readers);
+        if (is_op(&graph->nodes[i], "add"))
+            fuse_add(graph, &graph->nodes[i], readers);
+        else
+            fuse_activation(graph, &graph->nodes[i], readers);
     }
     compact(graph);
     free(readers);

@@ -49,8 +49,10 @@ tw_status tw_plan_create(tw_graph *graph, tw_device *device, const tw_plan_desc 
     if (status == TW_OK) status = tw_plan_place(plan, error);
     if (status == TW_OK) status = tw_plan_pack(plan, error);
     plan->desc.designs = NULL; /* the caller's string */
-    if (status != TW_OK) tw_plan_release(plan);
-    else *out = plan;
+    if (status != TW_OK)
+        tw_plan_release(plan);
+    else
+        *out = plan;
     return status;
 }
 
@@ -88,8 +90,8 @@ void tw_plan_describe(const tw_plan *plan, tw_plan_info *info)
         .values_bytes = plan->values_bytes,
     };
     for (int i = 0; i < plan->graph->n_parameters; i++)
-        info->weight_bytes += tw_layout_count(&plan->graph->values[plan->graph->parameters[i]].shape, TW_PLAIN) *
-                              sizeof(float);
+        info->weight_bytes +=
+            tw_layout_count(&plan->graph->values[plan->graph->parameters[i]].shape, TW_PLAIN) * sizeof(float);
 }
 
 void tw_plan_step(const tw_plan *plan, size_t index, tw_step_info *info)

@@ -42,7 +42,8 @@ static void resolve(tw_run *run)
             int buffer = from->in[j].buffer;
             if (buffer >= 0 && is_callers(run, buffer))
                 run->patches[run->n_patches++] = (patch){i, j, run->plan->buffers[buffer].input};
-            else to->in[j] = buffer >= 0 ? address(run, buffer) : from->in[j].pointer;
+            else
+                to->in[j] = buffer >= 0 ? address(run, buffer) : from->in[j].pointer;
         }
         to->out = address(run, from->out);
         to->workspace = from->workspace >= 0 ? address(run, from->workspace) : NULL;
@@ -144,13 +145,13 @@ tw_status tw_run_profile(tw_run *run, const tw_tensor *inputs, tw_tensor *output
         status = check_tensor(graph, graph->outputs[i], &outputs[i], error);
     if (status == TW_OK) status = take_inputs(run, inputs, error);
     if (status == TW_OK)
-        status = plan->device->backend->run_steps(run->queue, run->designs, run->steps, plan->n_steps, step_seconds,
-                                                  error);
+        status =
+            plan->device->backend->run_steps(run->queue, run->designs, run->steps, plan->n_steps, step_seconds, error);
     for (int i = 0; status == TW_OK && i < graph->n_outputs; i++) {
         const tw_instance *instance = tw_plan_instance(plan, graph->outputs[i], TW_PLAIN);
         size_t bytes = tw_layout_count(&graph->values[graph->outputs[i]].shape, TW_PLAIN) * sizeof(float);
-        status = plan->device->backend->download(run->queue, outputs[i].data, instance_memory(run, instance), bytes,
-                                                 error);
+        status =
+            plan->device->backend->download(run->queue, outputs[i].data, instance_memory(run, instance), bytes, error);
     }
     return status;
 }
@@ -170,8 +171,10 @@ static void copy_plain(const float *from, tw_layout layout, const tw_shape *shap
             for (size_t p = 0; p < pixels; p++, at++) {
                 if (layout == TW_BLOCKED)
                     to[at] = from[((n * blocks + c / TW_BLOCK) * pixels + p) * TW_BLOCK + c % TW_BLOCK];
-                else if (layout == TW_NHWC) to[at] = from[(n * pixels + p) * (size_t)v.c + c];
-                else to[at] = from[at];
+                else if (layout == TW_NHWC)
+                    to[at] = from[(n * pixels + p) * (size_t)v.c + c];
+                else
+                    to[at] = from[at];
             }
 }
 

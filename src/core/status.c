@@ -18,7 +18,7 @@ static void one_line(char *text)
         if ((unsigned char)*text < ' ') *text = ' ';
 }
 
-tw_status (tw_fail)(tw_error *error, tw_status status, const char *format, ...)
+tw_status(tw_fail)(tw_error *error, tw_status status, const char *format, ...)
 {
     if (!error) return status;
     va_list args;
@@ -30,7 +30,7 @@ tw_status (tw_fail)(tw_error *error, tw_status status, const char *format, ...)
     return status;
 }
 
-tw_status (tw_no_memory)(tw_error *error, size_t bytes, const char *what)
+tw_status(tw_no_memory)(tw_error *error, size_t bytes, const char *what)
 {
     return tw_fail(error, TW_OUT_OF_MEMORY, "out of memory: %zu bytes for %s", bytes, what);
 }

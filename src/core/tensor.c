@@ -24,9 +24,9 @@ size_t tw_dtype_bytes(tw_dtype dtype)
 const char *tw_dtype_name(tw_dtype dtype)
 {
     static const char *const names[] = {
-        [TW_ABSENT] = "absent", [TW_F32] = "float32", [TW_TF32] = "tf32",  [TW_F16] = "float16",
-        [TW_BF16] = "bfloat16", [TW_F64] = "float64", [TW_I8] = "int8",    [TW_U8] = "uint8",
-        [TW_I16] = "int16",     [TW_I32] = "int32",   [TW_I64] = "int64",  [TW_BOOL] = "bool",
+        [TW_ABSENT] = "absent", [TW_F32] = "float32", [TW_TF32] = "tf32", [TW_F16] = "float16",
+        [TW_BF16] = "bfloat16", [TW_F64] = "float64", [TW_I8] = "int8",   [TW_U8] = "uint8",
+        [TW_I16] = "int16",     [TW_I32] = "int32",   [TW_I64] = "int64", [TW_BOOL] = "bool",
     };
     return (size_t)dtype < sizeof names / sizeof *names ? names[dtype] : "unknown";
 }

@@ -40,7 +40,8 @@ tw_status tw_device_open(const char *name, const tw_device_desc *desc, tw_device
         }
         return backend->open(index, desc, device, error);
     }
-    return tw_fail(error, TW_INVALID, "unknown device \"%s\": expected cpu, cuda, cuda:N, metal, metal-sim or metal-cuda", name);
+    return tw_fail(error, TW_INVALID,
+                   "unknown device \"%s\": expected cpu, cuda, cuda:N, metal, metal-sim or metal-cuda", name);
 }
 
 void tw_device_retain(tw_device *device)

@@ -124,7 +124,7 @@ static bool find_fields(const cJSON *item, const cJSON *fields[3])
         if (i == 3 || fields[i]) return false;
         fields[i] = field;
     }
-    return true;
+    return fields[0] && fields[1] && fields[2];
 }
 
 static tw_status read_tensor(reader *from, const cJSON *item)

@@ -127,7 +127,9 @@ double tw_cpu_seconds(const tw_device *device, double flops, double efficiency, 
 /* Of the variants that this build has. */
 static void (*const fma_loops[])(long rounds, float *sums) = {
 #if defined(__x86_64__)
-    [TW_ISA_PORTABLE] = tw_fma_loop_portable, [TW_ISA_AVX2] = tw_fma_loop_avx2, [TW_ISA_AVX512] = tw_fma_loop_avx512,
+    [TW_ISA_PORTABLE] = tw_fma_loop_portable,
+    [TW_ISA_AVX2] = tw_fma_loop_avx2,
+    [TW_ISA_AVX512] = tw_fma_loop_avx512,
 #elif defined(__aarch64__)
     [TW_ISA_NEON] = tw_fma_loop_neon,
 #else
@@ -200,8 +202,7 @@ static tw_status cpu_run_steps(tw_queue *queue, const tw_design *const *designs,
     for (size_t i = 0; i < count; i++) {
         double start = step_seconds ? now() : 0;
         tw_status status = designs[i]->run(&steps[i], queue);
-        if (status != TW_OK)
-            return tw_fail(error, status, "cpu: %s %s failed", designs[i]->op, designs[i]->name);
+        if (status != TW_OK) return tw_fail(error, status, "cpu: %s %s failed", designs[i]->op, designs[i]->name);
         if (step_seconds) step_seconds[i] = now() - start;
     }
     return TW_OK;

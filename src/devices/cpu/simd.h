@@ -135,7 +135,10 @@ TW_INLINE float v16_sum(v16 v)
 
 /* body_for(isa), for kernels reached through a pointer. */
 #define TW_CPU_VARIANTS(body, args)                                                                                    \
-    static void body##_here(const args *a) { body(a, TW_VARIANT_ISA); }                                                \
+    static void body##_here(const args *a)                                                                             \
+    {                                                                                                                  \
+        body(a, TW_VARIANT_ISA);                                                                                       \
+    }                                                                                                                  \
     static inline void (*body##_for(tw_isa isa))(const args *)                                                         \
     {                                                                                                                  \
         (void)isa;                                                                                                     \

@@ -55,6 +55,7 @@ static __attribute__((noinline)) void finish_part(const tw_tile *t, const float 
 #define NAMED(name) name##_sse2
 #include "devices/cpu/tile_kernel.h"
 
+/* clang-format off */
 #define AVX512(p, v)                                                                                                   \
     TW_TARGET_AVX512 UNCHECKED static void avx512_##p##x##v(const tw_tile *t) { tile_avx512(t, (tile_size){p, v}); }
 #define AVX512_BOTH(p) AVX512(p, 1) AVX512(p, 2)
@@ -89,6 +90,7 @@ static void sse2(const tw_tile *t)
     static tw_tile_fn *const kernels[] = {sse2_1, sse2_2};
     kernels[t->pixels - 1](t);
 }
+/* clang-format on */
 
 tw_tile_fn *tw_tile_for(tw_isa isa)
 {
@@ -107,6 +109,7 @@ int tw_tile_pixels(tw_isa isa, int vectors)
 #define NAMED(name) name##_neon
 #include "devices/cpu/tile_kernel.h"
 
+/* clang-format off */
 #define NEON(p)                                                                                                        \
     UNCHECKED static void neon_##p(const tw_tile *t) { tile_neon(t, (tile_size){p, 1}); }
 
@@ -117,6 +120,7 @@ static void neon(const tw_tile *t)
     static tw_tile_fn *const kernels[] = {neon_1, neon_2, neon_3, neon_4, neon_5};
     kernels[t->pixels - 1](t);
 }
+/* clang-format on */
 
 tw_tile_fn *tw_tile_for(tw_isa isa)
 {

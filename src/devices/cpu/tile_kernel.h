@@ -36,7 +36,7 @@ KERNEL_INLINE NAMED(vec) NAMED(activate)(NAMED(vec) v, int activation)
 
 /* sum[p][r] += a[p * 16 + k] * b[k][r] for k < depth; returns where the next tap's rows begin. */
 KERNEL_INLINE const float *NAMED(tap)(NAMED(vec) sum[][NAMED(REGISTERS)], const float *a, const float *b, int depth,
-                                  tile_size size)
+                                      tile_size size)
 {
     int registers = size.vectors * TW_BLOCK / LANES;
     UNROLL_BY(4)

@@ -36,8 +36,10 @@ static inline void tw_columns_write(const tw_columns *columns, int k, int first,
     const float *channel = columns->image + (size_t)(k / (p->kh * p->kw)) * (size_t)p->ih * (size_t)p->iw;
     for (; count > 0; oy++, ox = 0) {
         int run = count < p->ow - ox ? count : p->ow - ox, iy = oy * p->sh - p->pt + ky * p->dilh;
-        if (iy < 0 || iy >= p->ih) memset(to, 0, (size_t)run * sizeof *to);
-        else tw_columns_copy(p, channel + (size_t)iy * (size_t)p->iw, ox * p->sw - p->pl + kx * p->dilw, run, to);
+        if (iy < 0 || iy >= p->ih)
+            memset(to, 0, (size_t)run * sizeof *to);
+        else
+            tw_columns_copy(p, channel + (size_t)iy * (size_t)p->iw, ox * p->sw - p->pl + kx * p->dilw, run, to);
         to += run;
         count -= run;
     }

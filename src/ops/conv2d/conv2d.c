@@ -22,9 +22,18 @@ static bool fits_int(int64_t size)
 static tw_status complete(tw_conv2d *p, tw_error *error)
 {
     const int positive[] = {p->n, p->groups, p->ic, p->ih, p->iw, p->oc, p->kh, p->kw, p->sh, p->sw, p->dilh, p->dilw};
-    static const char *const names[] = {"batch", "groups", "input channels", "input height", "input width",
-                                        "output channels", "kernel height", "kernel width", "vertical stride",
-                                        "horizontal stride", "vertical dilation", "horizontal dilation"};
+    static const char *const names[] = {"batch",
+                                        "groups",
+                                        "input channels",
+                                        "input height",
+                                        "input width",
+                                        "output channels",
+                                        "kernel height",
+                                        "kernel width",
+                                        "vertical stride",
+                                        "horizontal stride",
+                                        "vertical dilation",
+                                        "horizontal dilation"};
     for (size_t i = 0; i < sizeof positive / sizeof *positive; i++)
         if (positive[i] < 1)
             return tw_fail(error, TW_INVALID, "conv2d: %s is %d, expected at least 1", names[i], positive[i]);
@@ -37,7 +46,8 @@ static tw_status complete(tw_conv2d *p, tw_error *error)
         return tw_fail(error, TW_INVALID, "conv2d: activation %d, expected 0 (none), 1 (relu) or 2 (relu6)",
                        p->activation);
     if (p->has_bias < 0 || p->has_bias > 1 || p->has_residual < 0 || p->has_residual > 1)
-        return tw_fail(error, TW_INVALID, "conv2d: bias %d, residual %d, expected 0 or 1", p->has_bias, p->has_residual);
+        return tw_fail(error, TW_INVALID, "conv2d: bias %d, residual %d, expected 0 or 1", p->has_bias,
+                       p->has_residual);
     int64_t oh = out_size(p->ih, p->kh, p->sh, p->dilh, (int64_t)p->pt + p->pb);
     int64_t ow = out_size(p->iw, p->kw, p->sw, p->dilw, (int64_t)p->pl + p->pr);
     if (!fits_int(oh) || !fits_int(ow))
@@ -67,8 +77,10 @@ static tw_status infer(void *params, const tw_shape *in, int n_in, tw_shape *out
                        w->rank);
     for (int i = 0; i < 4; i++)
         if (!fits_int(x->dims[i]) || !fits_int(w->dims[i]))
-            return tw_fail(error, TW_INVALID, "conv2d: dimension %d is %lld in the input and %lld in the weight, "
-                           "expected 1 to %d", i, (long long)x->dims[i], (long long)w->dims[i], INT_MAX);
+            return tw_fail(error, TW_INVALID,
+                           "conv2d: dimension %d is %lld in the input and %lld in the weight, "
+                           "expected 1 to %d",
+                           i, (long long)x->dims[i], (long long)w->dims[i], INT_MAX);
     p->n = (int)x->dims[0];
     p->ic = (int)x->dims[1];
     p->ih = (int)x->dims[2];
@@ -120,7 +132,7 @@ static double flops(const void *params)
  * given, decide the padding below and on the right; without them it is as above and on the left. Ours: pb and pr,
  * act (0 none, 1 relu, 2 relu6), bias and res (0 or 1; absent: 0, as in benchdnn). */
 enum { G, MB, IC, IH, IW, OC, OH, OW, KH, KW, SH, SW, PH, PW, PB, PR, DH, DW, ACT, BIAS, RES, KEYS };
-static const char *const keys[KEYS] = {"g",  "mb", "ic", "ih", "iw", "oc", "oh", "ow", "kh",  "kw",  "sh",
+static const char *const keys[KEYS] = {"g",  "mb", "ic", "ih", "iw", "oc", "oh", "ow",  "kh",   "kw", "sh",
                                        "sw", "ph", "pw", "pb", "pr", "dh", "dw", "act", "bias", "res"};
 
 /* The far padding that makes the output `out` long. */
@@ -153,10 +165,25 @@ static tw_status parse(const char *text, void *params, tw_error *error)
     }
     int64_t pb = seen >> PB & 1 ? v[PB] : has_oh ? far_padding(v[IH], v[OH], v[KH], v[SH], v[DH] + 1, v[PH]) : v[PH];
     int64_t pr = seen >> PR & 1 ? v[PR] : has_ow ? far_padding(v[IW], v[OW], v[KW], v[SW], v[DW] + 1, v[PW]) : v[PW];
-    tw_conv2d p = {.n = v[MB], .groups = v[G], .ic = v[IC], .ih = v[IH], .iw = v[IW], .oc = v[OC], .kh = v[KH],
-                   .kw = v[KW], .sh = v[SH], .sw = v[SW], .pt = v[PH], .pl = v[PW],
-                   .pb = pb > INT_MAX ? -1 : (int)pb, .pr = pr > INT_MAX ? -1 : (int)pr, .dilh = v[DH] + 1,
-                   .dilw = v[DW] + 1, .activation = v[ACT], .has_bias = v[BIAS], .has_residual = v[RES]};
+    tw_conv2d p = {.n = v[MB],
+                   .groups = v[G],
+                   .ic = v[IC],
+                   .ih = v[IH],
+                   .iw = v[IW],
+                   .oc = v[OC],
+                   .kh = v[KH],
+                   .kw = v[KW],
+                   .sh = v[SH],
+                   .sw = v[SW],
+                   .pt = v[PH],
+                   .pl = v[PW],
+                   .pb = pb > INT_MAX ? -1 : (int)pb,
+                   .pr = pr > INT_MAX ? -1 : (int)pr,
+                   .dilh = v[DH] + 1,
+                   .dilw = v[DW] + 1,
+                   .activation = v[ACT],
+                   .has_bias = v[BIAS],
+                   .has_residual = v[RES]};
     status = complete(&p, error);
     if (status == TW_OK && ((has_oh && p.oh != v[OH]) || (has_ow && p.ow != v[OW])))
         status = tw_fail(error, TW_INVALID, "the output is %dx%d, not as given", p.oh, p.ow);
@@ -201,7 +228,8 @@ static void print(const void *params, char *text, size_t size)
     size_t at = 0;
     if (size) *text = 0;
     for (size_t i = 0; i < sizeof fields / sizeof *fields && at < size; i++)
-        if (fields[i].wanted) at += (size_t)snprintf(text + at, size - at, "%s%d", keys[fields[i].key], fields[i].value);
+        if (fields[i].wanted)
+            at += (size_t)snprintf(text + at, size - at, "%s%d", keys[fields[i].key], fields[i].value);
 }
 
 const tw_op tw_op_conv2d = {

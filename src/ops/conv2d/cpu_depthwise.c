@@ -14,11 +14,10 @@
 
 #include <limits.h>
 
-enum {
-    WIDE = 7,
-    NARROW = 4,
-    LANES = TW_VARIANT_ISA == TW_ISA_AVX512 ? 16 : TW_VARIANT_ISA == TW_ISA_AVX2 ? 8 : 4 /* of a register */
-};
+enum { WIDE = 7, NARROW = 4 };
+
+/* Of a register. (Sums in a v16 wider than a register would go through memory at each step.) */
+enum { LANES = TW_VARIANT_ISA == TW_ISA_AVX512 ? 16 : TW_VARIANT_ISA == TW_ISA_AVX2 ? 8 : 4 };
 
 typedef float vec __attribute__((vector_size(LANES * 4)));
 typedef int32_t mask __attribute__((vector_size(LANES * 4)));
@@ -43,11 +42,11 @@ TW_INLINE vec activate(vec v, int activation)
 
 /* `count` tiles, one after another, of one row of one block of channels. */
 typedef struct run_of_tiles {
-    const float *in;       /* the input row of the first kernel row that counts, column 0 */
-    ptrdiff_t in_row;      /* floats from one such row to the next */
-    const float *weights;  /* of that kernel row: [rows][kw][16] */
-    int rows;              /* kernel rows inside the input */
-    int left;              /* input column of the first output's first tap; may be outside */
+    const float *in;      /* the input row of the first kernel row that counts, column 0 */
+    ptrdiff_t in_row;     /* floats from one such row to the next */
+    const float *weights; /* of that kernel row: [rows][kw][16] */
+    int rows;             /* kernel rows inside the input */
+    int left;             /* input column of the first output's first tap; may be outside */
     int count;
     int iw, kw, sw, dilw;
     const float *bias;     /* [16] */
@@ -103,8 +102,10 @@ TW_INLINE void body(const run_of_tiles *t, kind k, int pixel, int lane)
     const float *row = t->in + lane, *weights = t->weights + lane;
     int left = t->left + pixel * t->sw;
     for (int ky = 0; ky < t->rows; ky++, row += t->in_row, weights += t->kw * TW_BLOCK) {
-        if (k.kw) add_row(sum, t, k, row, weights, left);
-        else add_any_row(sum, t, k, row, weights, left);
+        if (k.kw)
+            add_row(sum, t, k, row, weights, left);
+        else
+            add_any_row(sum, t, k, row, weights, left);
     }
     if (t->residual) {
         TW_UNROLL
@@ -121,15 +122,16 @@ TW_INLINE void body(const run_of_tiles *t, kind k, int pixel, int lane)
 
 typedef void tile_fn(const run_of_tiles *t);
 
-TW_INLINE void bodies_of_run(const run_of_tiles *t, kind k)
+TW_INLINE void do_run(const run_of_tiles *t, kind k)
 {
     for (int lane = 0; lane < TW_BLOCK; lane += LANES)
         for (int i = 0; i < t->count; i++) body(t, k, i * k.pixels, lane);
 }
 
+/* clang-format off */
 #define BODY(name, kw, sw, pixels)                                                                                     \
-    static void name##_inner_##pixels(const run_of_tiles *t) { bodies_of_run(t, (kind){pixels, kw, sw, false}); }      \
-    static void name##_border_##pixels(const run_of_tiles *t) { bodies_of_run(t, (kind){pixels, kw, sw, true}); }
+    static void name##_inner_##pixels(const run_of_tiles *t) { do_run(t, (kind){pixels, kw, sw, false}); }      \
+    static void name##_border_##pixels(const run_of_tiles *t) { do_run(t, (kind){pixels, kw, sw, true}); }
 #define BODIES(name, kw, sw) BODY(name, kw, sw, 7) BODY(name, kw, sw, 4) BODY(name, kw, sw, 1)
 
 BODIES(any, 0, 0)
@@ -137,19 +139,22 @@ BODIES(three_by_1, 3, 1)
 BODIES(three_by_2, 3, 2)
 BODIES(five_by_1, 5, 1)
 BODIES(five_by_2, 5, 2)
+/* clang-format on */
 
 /* Bodies for 7, 4 and 1 outputs; inside, and at the borders. */
 typedef struct bodies {
     tile_fn *wide[2], *narrow[2], *single[2];
 } bodies;
 
-#define TABLE(name)                                                                                                    \
+/* clang-format off */
+#define TABLE(name) \
     {{name##_inner_7, name##_border_7}, {name##_inner_4, name##_border_4}, {name##_inner_1, name##_border_1}}
+/* clang-format on */
 
 static bodies choose(const tw_conv2d *p)
 {
-    static const bodies any = TABLE(any), known[2][2] = {{TABLE(three_by_1), TABLE(three_by_2)},
-                                                         {TABLE(five_by_1), TABLE(five_by_2)}};
+    static const bodies any = TABLE(any);
+    static const bodies known[2][2] = {{TABLE(three_by_1), TABLE(three_by_2)}, {TABLE(five_by_1), TABLE(five_by_2)}};
     if ((p->kw != 3 && p->kw != 5) || p->sw > 2 || p->dilw > 1) return any;
     return known[p->kw == 5][p->sw - 1];
 }
@@ -210,8 +215,13 @@ static void do_rows(const void *context, size_t begin, size_t end, int thread)
     const tw_conv2d *p = j->p;
     ptrdiff_t in_row = (ptrdiff_t)p->iw * TW_BLOCK;
     float bias[TW_BLOCK] = {0};
-    run_of_tiles plane_of = {.in_row = in_row * p->dilh, .iw = p->iw, .kw = p->kw, .sw = p->sw, .dilw = p->dilw,
-                             .bias = bias, .activation = p->activation};
+    run_of_tiles plane_of = {.in_row = in_row * p->dilh,
+                             .iw = p->iw,
+                             .kw = p->kw,
+                             .sw = p->sw,
+                             .dilw = p->dilw,
+                             .bias = bias,
+                             .activation = p->activation};
     size_t plane = begin / (size_t)p->oh;
     int oy = (int)(begin % (size_t)p->oh);
     enter_plane(j, plane, &plane_of, bias);

@@ -40,7 +40,7 @@ typedef struct cut {
     int units, chunk;      /* output rows, or tiles of pixels in place; how many make a chunk */
     int chunks;
     int phases, columns, rows; /* a packed block of channels: [rows][phases][columns][16] */
-    int64_t scratch;           /* floats of one thread */
+    int64_t scratch;           /* floats of one thread; whole cache lines */
 } cut;
 
 static int ceil_div(int a, int b)
@@ -158,9 +158,8 @@ static void pack(const tw_problem *problem, const tw_device *device, const void 
             int outputs = smaller(ocg - oc, step), width = ceil_div(outputs, TW_BLOCK) * TW_BLOCK;
             for (int ic = 0; ic < c.icg; ic += TW_BLOCK) {
                 int depth = smaller(c.icg - ic, TW_BLOCK);
-                const float *w = (const float *)in[1] +
-                                 ((size_t)(g * ocg + oc) * (size_t)c.icg + (size_t)ic) * (size_t)c.taps;
-                pack_block(w, &c, depth, outputs, width, to);
+                size_t from = ((size_t)(g * ocg + oc) * (size_t)c.icg + (size_t)ic) * (size_t)c.taps;
+                pack_block((const float *)in[1] + from, &c, depth, outputs, width, to);
                 to += (size_t)c.taps * (size_t)depth * (size_t)width;
             }
         }
@@ -169,7 +168,7 @@ static void pack(const tw_problem *problem, const tw_device *device, const void 
 static size_t workspace(const tw_problem *problem, const tw_device *device)
 {
     cut c = cut_up(problem, device);
-    return tw_align((size_t)c.scratch * sizeof(float)) * (size_t)tw_cpu_threads(device);
+    return (size_t)c.scratch * sizeof(float) * (size_t)tw_cpu_threads(device);
 }
 
 /* ---- packing a chunk of rows ---- */
@@ -279,7 +278,8 @@ static void pack_chunk(const job *j, const place *at, float *scratch)
 static void clear_lanes(const tw_tile *tile, int lanes)
 {
     float *last = tile->c + (tile->vectors - 1) * tile->c_vector;
-    for (int i = 0; i < tile->pixels; i++) memset(last + i * TW_BLOCK + lanes, 0, (size_t)(TW_BLOCK - lanes) * sizeof(float));
+    for (int i = 0; i < tile->pixels; i++)
+        memset(last + i * TW_BLOCK + lanes, 0, (size_t)(TW_BLOCK - lanes) * sizeof(float));
 }
 
 /* One run of pixels as tiles of about the same width; a, c and residual advance with the pixels. */
@@ -346,7 +346,7 @@ static void do_items(const void *context, size_t begin, size_t end, int thread)
 {
     const job *j = context;
     const cut *c = &j->c;
-    float *scratch = (float *)((char *)j->step->workspace + tw_align((size_t)c->scratch * sizeof(float)) * (size_t)thread);
+    float *scratch = c->in_place ? NULL : (float *)j->step->workspace + (size_t)c->scratch * (size_t)thread;
     size_t there = (size_t)-1; /* the chunk in scratch */
     for (size_t i = begin; i < end; i++) {
         size_t chunk = i / (size_t)c->oc_groups, image = chunk / (size_t)c->chunks;
@@ -409,7 +409,8 @@ static double cost(const tw_problem *problem, const tw_device *device)
     double sums = (double)pixels / tiles * vectors;
     double lanes = (double)(p->oc / p->groups) / (c.oc_blocks * TW_BLOCK);
     double kernel = depth * (sums > 4.2 ? sums : 4.2) + 2 * sums + 40;
-    double copies = c.in_place ? 0 : depth / c.taps * p->sh * p->sw * (double)pixels / tiles / (c.plain_in ? 0.5 : 6) / c.oc_groups;
+    double read = depth / c.taps * p->sh * p->sw * (double)pixels / tiles; /* floats of the input for this tile */
+    double copies = c.in_place ? 0 : read / (c.plain_in ? 0.5 : 6) / c.oc_groups;
     double efficiency = 0.93 * lanes * depth * sums / (kernel + copies);
     return tw_cpu_seconds(device, flops, efficiency, tw_problem_bytes(problem), tw_cpu_threads(device));
 }
@@ -418,7 +419,7 @@ const tw_design TW_CPU_DESIGN(conv2d, direct_blocked) = {
     .op = "conv2d",
     .device = "cpu",
     .name = "direct_blocked",
-    .summary = "direct over blocks of 16 channels, a register tile of pixels and channels; padded rows packed by thread",
+    .summary = "direct over blocks of 16 channels, register tiles of pixels and channels, padding packed away",
     .supports = supports,
     .workspace = workspace,
     .packed_bytes = packed_bytes,

@@ -25,12 +25,12 @@ enum {
 
 /* How a problem is cut up. */
 typedef struct cut {
-    int k, blocks;       /* rows of the columns, and in blocks of 16 */
-    int ocg, plane;      /* output channels of a group, pixels */
-    int rows, tiles;     /* channels of a tile (the last may have fewer); tiles of a group */
-    int width;           /* pixels of a panel */
-    int panels, chunks;  /* panels of an item; items of a plane */
-    int split, splits;   /* tiles of an item; items that share a chunk of pixels */
+    int k, blocks;      /* rows of the columns, and in blocks of 16 */
+    int ocg, plane;     /* output channels of a group, pixels */
+    int rows, tiles;    /* channels of a tile (the last may have fewer); tiles of a group */
+    int width;          /* pixels of a panel */
+    int panels, chunks; /* panels of an item; items of a plane */
+    int split, splits;  /* tiles of an item; items that share a chunk of pixels */
 } cut;
 
 static int ceil_div(int a, int b)
@@ -100,6 +100,7 @@ static void pack(const tw_problem *problem, const tw_device *device, const void 
             }
 }
 
+/* Of one thread; whole cache lines. */
 static size_t scratch_floats(const cut *c)
 {
     return (size_t)c->panels * (size_t)smaller(c->blocks * TW_BLOCK, DEPTH) * (size_t)c->width;
@@ -108,7 +109,7 @@ static size_t scratch_floats(const cut *c)
 static size_t workspace(const tw_problem *problem, const tw_device *device)
 {
     cut c = cut_up(problem->params, device);
-    return tw_align(scratch_floats(&c) * sizeof(float)) * (size_t)tw_cpu_threads(device);
+    return scratch_floats(&c) * sizeof(float) * (size_t)tw_cpu_threads(device);
 }
 
 /* ---- one item ---- */
@@ -156,8 +157,12 @@ static void multiply(const job *j, const place *at, int k, int depth, const floa
     size_t group = (size_t)at->n * (size_t)j->p->groups + (size_t)at->g;
     size_t out = group * (size_t)c->ocg * (size_t)c->plane + (size_t)at->first;
     bool end = k + depth == c->k;
-    tw_tile tile = {.offsets = (const int32_t *)step->packed + k / TW_BLOCK, .full = depth / TW_BLOCK,
-                    .tails = depth % TW_BLOCK != 0, .tail = depth % TW_BLOCK, .c_pixel = c->plane, .c_vector = TW_BLOCK};
+    tw_tile tile = {.offsets = (const int32_t *)step->packed + k / TW_BLOCK,
+                    .full = depth / TW_BLOCK,
+                    .tails = depth % TW_BLOCK != 0,
+                    .tail = depth % TW_BLOCK,
+                    .c_pixel = c->plane,
+                    .c_vector = TW_BLOCK};
     tile.accumulate = k > 0 || step->in[2];
     tile.activation = end ? j->p->activation : TW_ACT_NONE;
     const float *weights = (const float *)((const char *)step->packed + offsets_bytes(c));
@@ -183,7 +188,7 @@ static void do_items(const void *context, size_t begin, size_t end, int thread)
 {
     const job *j = context;
     const cut *c = &j->c;
-    float *panels = (float *)((char *)j->step->workspace + tw_align(scratch_floats(c) * sizeof(float)) * (size_t)thread);
+    float *panels = (float *)j->step->workspace + scratch_floats(c) * (size_t)thread;
     for (size_t i = begin; i < end; i++) {
         size_t chunk = i / (size_t)c->splits, group = chunk / (size_t)c->chunks;
         place at = {.n = (int)(group / (size_t)j->p->groups), .g = (int)(group % (size_t)j->p->groups)};

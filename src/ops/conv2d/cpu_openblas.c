@@ -84,8 +84,8 @@ static tw_status run(const tw_step *step, tw_queue *queue)
     int threads = tw_cpu_threads(&tw_queue_cpu(queue)->device);
     blas->set_threads(threads < blas->most_threads ? threads : blas->most_threads);
     for (int group = 0; group < p->n * p->groups; group++) { /* of all images */
-        const float *image = (const float *)step->in[0] +
-                             (size_t)group * (size_t)(p->ic / p->groups) * (size_t)p->ih * (size_t)p->iw;
+        const float *image =
+            (const float *)step->in[0] + (size_t)group * (size_t)(p->ic / p->groups) * (size_t)p->ih * (size_t)p->iw;
         const float *w = (const float *)step->in[1] + (size_t)(group % p->groups) * (size_t)ocg * (size_t)k;
         float *y = (float *)step->out + (size_t)group * (size_t)ocg * (size_t)plane;
         for (int first = 0; first < plane; first += chunk) {
