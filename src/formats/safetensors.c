@@ -76,7 +76,7 @@ static bool whole(const cJSON *item, uint64_t *number)
 
 static tw_status read_dtype(const reader *from, const char *name, const cJSON *item, tw_dtype *dtype)
 {
-    if (!cJSON_IsString(item)) return bad_tensor(from, name, "no dtype");
+    if (!item || !cJSON_IsString(item)) return bad_tensor(from, name, "no dtype");
     for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
         if (strcmp(item->valuestring, dtypes[i].name) == 0) {
             *dtype = dtypes[i].dtype;
@@ -88,7 +88,7 @@ static tw_status read_dtype(const reader *from, const char *name, const cJSON *i
 
 static tw_status read_shape(const reader *from, const char *name, const cJSON *item, tw_shape *shape)
 {
-    if (!cJSON_IsArray(item)) return bad_tensor(from, name, "no shape");
+    if (!item || !cJSON_IsArray(item)) return bad_tensor(from, name, "no shape");
     *shape = (tw_shape){0};
     for (const cJSON *dim = item->child; dim; dim = dim->next) {
         uint64_t size;
@@ -101,7 +101,7 @@ static tw_status read_shape(const reader *from, const char *name, const cJSON *i
 
 static tw_status read_extent(const reader *from, const char *name, const cJSON *item, extent *at)
 {
-    const cJSON *begin = cJSON_IsArray(item) ? item->child : NULL, *end = begin ? begin->next : NULL;
+    const cJSON *begin = item && cJSON_IsArray(item) ? item->child : NULL, *end = begin ? begin->next : NULL;
     if (!end || end->next || !whole(begin, &at->begin) || !whole(end, &at->end))
         return bad_tensor(from, name, "no pair of data_offsets");
     if (at->begin > at->end || at->end > from->bytes)
