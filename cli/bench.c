@@ -159,6 +159,10 @@ static bool check_subject(const cli_options *options)
         wrong = "--image is for networks";
     else if (options->argument_count == 0 && cli_given(options, CLI_DUMP_PROFILE))
         wrong = "--dumpProfile is for networks";
+    else if (options->argument_count == 0 && options->weights)
+        wrong = "--weights is for networks";
+    else if (options->argument_count == 0 && cli_given(options, CLI_IMAGE_SIZE))
+        wrong = "--image-size is for networks";
     else if (options->argument_count > 1 && options->weights)
         wrong = "--weights is for one network";
     if (wrong) cli_note("bench: %s", wrong);

@@ -219,9 +219,22 @@ static void add_lines(classifier *c, const photo *image)
     }
 }
 
-static void add_rows(classifier *c, const photo *image)
+/* Weights that hold NaN, say, give no classes, whatever the sort would make of them. */
+static bool is_finite(const classifier *c, int slot)
+{
+    for (int d = 0; d < c->devices; d++)
+        for (size_t i = 0; i < c->model.classes; i++)
+            if (!isfinite(probabilities(c, d, slot)[i])) return false;
+    return true;
+}
+
+static void add_rows(classifier *c, photo *image)
 {
     tw_format format = c->options->format;
+    if (!image->error && !is_finite(c, image->slot)) {
+        image->error = tw_strdup("the network's output is not finite");
+        c->bad++;
+    }
     if (!image->error) {
         rank_classes(c, image->slot);
         c->disagreements += !all_agree(c, image->slot);

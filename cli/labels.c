@@ -1,5 +1,6 @@
 /* The names of classes: text with a line each, or JSON. */
 #include "bench/text.h"
+#include "cli.h"
 #include "core/status.h"
 #include "data.h"
 #include "model.h"
@@ -95,8 +96,11 @@ tw_status cli_labels_open(const cli_options *options, size_t classes, cli_labels
         status = from_file(options->labels, labels, error);
     else if (classes == IMAGENET_CLASSES && cli_data_path("imagenet_classes", ".json", path) && access(path, R_OK) == 0)
         status = from_file(path, labels, error);
-    else
+    else {
+        if (classes == IMAGENET_CLASSES && cli_data_path("imagenet_classes", ".json", path))
+            cli_note("no labels, as %s cannot be read: classes are shown by number", path);
         status = from_numbers(labels, error);
+    }
     if (status != TW_OK) cli_labels_close(labels);
     return status;
 }

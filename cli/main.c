@@ -92,12 +92,13 @@ static void print_help(const cli_command *command)
 /* ---- streams ---- */
 
 /* Descriptors 0 to 2 are kept in use, so that no file that is opened later becomes the standard output; writing to
- * one that was closed fails. A reader that goes away is an error of the write, not a signal. */
+ * one that was closed fails. A reader that goes away, or a file over the limit, is an error of the write, not a signal. */
 static void guard_streams(void)
 {
     for (int fd = 0; fd <= 2; fd++)
         if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) < 0) break;
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     errno = 0;
 }
 

@@ -59,10 +59,20 @@ static tw_status dump_value(const char *folder, const tw_run *run, const char *n
     return status;
 }
 
+/* Before anything takes time. */
+static tw_status make_folder(const char *folder, tw_error *error)
+{
+    struct stat info;
+    if (mkdir(folder, 0777) == 0) return TW_OK;
+    int code = errno;
+    if (code == EEXIST && stat(folder, &info) == 0 && S_ISDIR(info.st_mode)) return TW_OK;
+    if (code == EEXIST) return tw_fail(error, TW_INVALID, "--dump-layers: %s: not a folder", folder);
+    return tw_fail(error, code == ENOSPC || code == EIO ? TW_FAILED : TW_INVALID,
+                   "--dump-layers: %s: cannot make the folder: %s", folder, strerror(code));
+}
+
 static tw_status dump_layers(const char *folder, const tw_network *network, tw_error *error)
 {
-    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
-        return tw_fail(error, TW_FAILED, "%s: cannot make the folder: %s", folder, strerror(errno));
     tw_plan_info info;
     tw_plan_describe(network->plan, &info);
     tw_status status = TW_OK;
@@ -85,9 +95,10 @@ static tw_status execute(const cli_options *options, const cli_model *model, tw_
     tw_network network;
     tw_status status = cli_network_open_with(model, device, &plan, &network, error);
     if (status != TW_OK) return status;
-    status = tw_run_execute(network.run, input, &network.output, error);
-    if (status == TW_OK && options->dump_layers) status = dump_layers(options->dump_layers, &network, error);
+    if (options->dump_layers) status = make_folder(options->dump_layers, error);
+    if (status == TW_OK) status = tw_run_execute(network.run, input, &network.output, error);
     if (status == TW_OK) status = tw_npy_write(options->output, &network.output, error);
+    if (status == TW_OK && options->dump_layers) status = dump_layers(options->dump_layers, &network, error);
     tw_network_close(&network);
     return status;
 }

@@ -25,16 +25,20 @@ typedef struct verification {
     tw_device *device;
     tw_device_info info;
     tally tallies[MAX_DESIGNS]; /* of one operator */
-    size_t designs;
+    size_t designs, entered;    /* of this operator, of all */
     int code;
 } verification;
 
-static bool is_wanted(const cli_options *options, const char *design)
+/* --design NAME, OP=NAME, or all and auto, which are every design. */
+static bool is_wanted(const cli_options *options, const tw_design *design)
 {
     if (!cli_given(options, CLI_DESIGN)) return true;
-    for (int i = 0; i < options->designs.count; i++)
-        if (strcmp(options->designs.items[i], design) == 0 || strcmp(options->designs.items[i], "all") == 0)
-            return true;
+    for (int i = 0; i < options->designs.count; i++) {
+        const char *item = options->designs.items[i], *equals = strchr(item, '='), *name = equals ? equals + 1 : item;
+        size_t length = equals ? (size_t)(equals - item) : 0;
+        if (equals && (strlen(design->op) != length || strncmp(item, design->op, length) != 0)) continue;
+        if (strcmp(name, design->name) == 0 || strcmp(name, "all") == 0 || strcmp(name, "auto") == 0) return true;
+    }
     return false;
 }
 
@@ -46,7 +50,7 @@ static void list_designs(verification *v, const char *op)
     size_t count = tw_designs(op, kind, designs, MAX_DESIGNS);
     v->designs = 0;
     for (size_t i = 0; i < count && i < MAX_DESIGNS; i++)
-        if (is_wanted(v->options, designs[i]->name)) v->tallies[v->designs++] = (tally){.design = designs[i]};
+        if (is_wanted(v->options, designs[i])) v->tallies[v->designs++] = (tally){.design = designs[i]};
 }
 
 static tw_status check_design(verification *v, tw_contest *contest, tally *t, tw_error *error)
@@ -109,6 +113,7 @@ static tw_status check_operator(verification *v, const tw_op *op, tw_error *erro
     size_t count;
     const char *const *problems = tw_verify_problems(op->name, &count);
     list_designs(v, op->name);
+    v->entered += v->designs;
     tw_status status = TW_OK;
     for (size_t i = 0; i < count && v->designs && status == TW_OK; i++) {
         cli_progress((int)i, (int)count, op->name);
@@ -166,5 +171,7 @@ int verify_operators(const cli_options *options, const char *op, tw_results *res
     for (int i = 0; i < options->devices.count && status == TW_OK; i++)
         status = check_device(&v, options->devices.items[i], op, &error);
     cli_progress_end();
+    if (status == TW_OK && v.entered == 0)
+        status = tw_fail(&error, TW_UNAVAILABLE, "%s has no design of that name", op ? op : "no operator");
     return status == TW_OK ? v.code : cli_fail(&error);
 }

@@ -234,7 +234,8 @@ const char *tw_graph_parameter(const tw_graph *graph, size_t index, tw_tensor *v
 /* Another name under which files may keep a parameter. */
 void tw_graph_alias(tw_graph *graph, const char *parameter, const char *alias);
 /* Gives every parameter its data: views of `weights`, which the graph keeps alive (float16 and bfloat16 are widened).
- * Missing and mis-shaped tensors are named, with both shapes; tensors that no parameter asks for are ignored. */
+ * Missing and mis-shaped tensors are named, with both shapes, and then nothing has changed; tensors that no parameter
+ * asks for are ignored. TW_INVALID after a plan was made of the graph, which reads the parameters; so is tw_graph_init. */
 tw_status tw_graph_bind(tw_graph *graph, tw_weights *weights, tw_error *error);
 
 typedef enum tw_init_scheme {
@@ -286,7 +287,8 @@ typedef struct tw_device_info {
     bool measured;
 } tw_device_info;
 void tw_device_describe(const tw_device *device, tw_device_info *info);
-/* Measures multiply-add rate and read bandwidth; about a second. */
+/* Measures multiply-add rate and read bandwidth; about a second. Changes what tw_device_describe() says, so no other
+ * thread may use the device meanwhile. */
 tw_status tw_device_measure(tw_device *device, tw_error *error);
 
 /* ---- plans ---- */
@@ -344,7 +346,8 @@ tw_status tw_run_execute(tw_run *run, const tw_tensor *inputs, tw_tensor *output
 /* The same, with the seconds of each step written to step_seconds[steps]. */
 tw_status tw_run_profile(tw_run *run, const tw_tensor *inputs, tw_tensor *outputs, double *step_seconds,
                          tw_error *error);
-/* After a run of a keep_values plan: a value by name, copied into a new tensor. TW_INVALID where fusion removed it. */
+/* After a run of a keep_values plan: a value by name, copied into a new tensor. TW_INVALID where the plan has no such
+ * value: fused into the next, not needed by any output, or dropout. */
 tw_status tw_run_value(const tw_run *run, const char *name, tw_tensor *tensor, tw_error *error);
 
 #ifdef __cplusplus

@@ -27,8 +27,12 @@ typedef struct setup {
     tw_problem problem;
     tw_step step;
     tw_queue *queue;
-    void *memory[TW_MAX_OPERANDS + 3];
-    int n_memory;
+    struct {
+        void *memory;
+        size_t bytes;
+        uint64_t hash; /* of what must not change; 0: an output or workspace */
+    } blocks[TW_MAX_OPERANDS + 3];
+    int n_blocks;
     size_t out_bytes, workspace_bytes, packed_bytes;
 } setup;
 
@@ -154,6 +158,14 @@ static size_t place_of(size_t index, const tw_view *v, tw_layout layout)
 
 /* ---- setting up ---- */
 
+/* Never 0. */
+static uint64_t hash_bytes(const void *bytes, size_t count)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < count; i++) hash = (hash ^ ((const unsigned char *)bytes)[i]) * 0x100000001b3u;
+    return hash | 1;
+}
+
 /* Device memory of `bytes` and a guard behind it, holding `host` or poison. */
 static void *place(setup *s, tw_device *device, const void *host, size_t bytes, tw_error *error)
 {
@@ -172,7 +184,9 @@ static void *place(setup *s, tw_device *device, const void *host, size_t bytes, 
         free(image);
         return NULL;
     }
-    s->memory[s->n_memory++] = memory;
+    s->blocks[s->n_blocks].memory = memory;
+    s->blocks[s->n_blocks].bytes = bytes;
+    s->blocks[s->n_blocks++].hash = host ? hash_bytes(host, bytes) : 0;
     tw_status status = device->backend->upload(s->queue, memory, image, bytes + GUARD, error);
     free(image);
     return status == TW_OK ? memory : NULL;
@@ -197,7 +211,7 @@ static void *place_operand(setup *s, const tw_layer *layer, int i, tw_error *err
 
 static void tear_down(setup *s, tw_device *device)
 {
-    for (int i = 0; i < s->n_memory; i++) device->backend->free(device, s->memory[i]);
+    for (int i = 0; i < s->n_blocks; i++) device->backend->free(device, s->blocks[i].memory);
     if (s->queue) device->backend->queue_destroy(s->queue);
 }
 
@@ -262,15 +276,27 @@ static tw_status run_once(const tw_layer *layer, const setup *s, tw_error *error
 
 /* ---- checking ---- */
 
-static bool guard_whole(const tw_layer *layer, const setup *s, const void *memory, size_t bytes)
+/* What a run did to memory that is not its own; null: nothing. */
+static const char *find_fault(const tw_layer *layer, const setup *s)
 {
-    unsigned char guard[GUARD];
-    tw_error ignored;
-    if (layer->device->backend->download(s->queue, guard, (const char *)memory + bytes, GUARD, &ignored) != TW_OK)
-        return false;
-    for (int i = 0; i < GUARD; i++)
-        if (guard[i] != GUARD_BYTE) return false;
-    return true;
+    for (int i = 0; i < s->n_blocks; i++) {
+        size_t bytes = s->blocks[i].bytes;
+        bool constant = s->blocks[i].hash != 0, whole = true;
+        unsigned char *image = tw_alloc(bytes + GUARD);
+        tw_error ignored;
+        if (!image || layer->device->backend->download(s->queue, image, s->blocks[i].memory, bytes + GUARD, &ignored)) {
+            free(image);
+            return "cannot be checked: no memory";
+        }
+        for (int g = 0; g < GUARD; g++) whole = whole && image[bytes + (size_t)g] == GUARD_BYTE;
+        bool same = !constant || hash_bytes(image, bytes) == s->blocks[i].hash;
+        free(image);
+        if (!whole && constant) return "wrote behind an operand or its packed weights";
+        if (!whole)
+            return s->blocks[i].memory == s->step.out ? "wrote beyond its output" : "wrote beyond its workspace";
+        if (!same) return "changed an operand or its packed weights";
+    }
+    return NULL;
 }
 
 static tw_status make_reference(tw_layer *layer, tw_error *error)
@@ -360,9 +386,8 @@ tw_status tw_layer_check(tw_layer *layer, const tw_design *design, tw_layer_resu
     if (status == TW_OK) status = layer->device->backend->download(s.queue, out, s.step.out, s.out_bytes, error);
     if (status == TW_OK) {
         compare(layer, &s, out, result);
-        if (!guard_whole(layer, &s, s.step.out, s.out_bytes)) result->fault = "wrote beyond its output";
-        if (s.step.workspace && !guard_whole(layer, &s, s.step.workspace, s.workspace_bytes))
-            result->fault = "wrote beyond its workspace";
+        const char *fault = find_fault(layer, &s);
+        if (fault) result->fault = fault;
         result->correct = result->max_rel_err <= result->tolerance && !result->fault;
     }
     free(out);

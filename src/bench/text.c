@@ -1,5 +1,6 @@
 #include "bench/text.h"
 #include "core/status.h"
+#include "formats/file.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -23,8 +24,8 @@ static tw_status read_stream(FILE *file, const char *path, const char *what, cha
 tw_status tw_text_read(const char *path, const char *what, char **text, tw_error *error)
 {
     *text = NULL;
-    FILE *file = fopen(path, "rb");
-    if (!file) return tw_fail(error, TW_INVALID, "%s: %s", path, strerror(errno));
+    FILE *file = tw_file_open(path, error);
+    if (!file) return TW_INVALID;
     *text = malloc(MAX_BYTES + 1);
     tw_status status =
         *text ? read_stream(file, path, what, *text, error) : tw_no_memory(error, MAX_BYTES, "a text file");

@@ -47,7 +47,7 @@ const char *const *tw_verify_problems(const char *op, size_t *count)
 
 static double error_between(double value, double wanted)
 {
-    if (isnan(wanted)) return isnan(value) ? 0 : INFINITY;
+    if (!isfinite(wanted)) return INFINITY; /* nothing can be said of a network that leaves its numbers */
     if (value == wanted) return 0;
     double error = fabs(value - wanted);
     return isnan(error) ? INFINITY : error;

@@ -94,6 +94,32 @@ const tw_instance *tw_plan_instance(const tw_plan *plan, int value, tw_layout la
     return NULL;
 }
 
+/* ---- which design is wanted ---- */
+
+/* The design named for an operator in "conv2d=winograd,naive"; empty for auto. OP=NAME goes before a bare name, which
+ * means every operator that has such a design. */
+static void wanted_design(const tw_plan *plan, const char *op, char name[64])
+{
+    const char *device = plan->device->backend->name;
+    bool exact = false;
+    *name = 0;
+    for (const char *at = plan->desc.designs; at && *at;) {
+        size_t length = strcspn(at, ",");
+        const char *equals = memchr(at, '=', length), *start = equals ? equals + 1 : at;
+        bool same = equals && strlen(op) == (size_t)(equals - at) && strncmp(at, op, (size_t)(equals - at)) == 0;
+        char item[64];
+        snprintf(item, sizeof item, "%.*s", (int)(at + length - start), start);
+        if (same || (!equals && !exact && (strcmp(item, "auto") == 0 || tw_design_find(op, device, item)))) {
+            memcpy(name, item, sizeof item);
+            exact = same;
+        }
+        at += length + (at[length] == ',');
+    }
+    if (strcmp(name, "auto") == 0) *name = 0;
+}
+
+/* ---- reorders ---- */
+
 static tw_reorder reorder_params(const tw_shape *shape)
 {
     tw_reorder p = {.n = (int)shape->dims[0], .c = (int)shape->dims[1], .h = 1, .w = 1, .rank = shape->rank};
@@ -109,8 +135,11 @@ static choice best_reorder(const tw_plan *plan, tw_problem *problem, tw_layout f
     const tw_design *designs[MAX_DESIGNS], *design;
     const char *reason;
     choice best = {.cost = 1e30};
+    char wanted[64];
+    wanted_design(plan, "reorder", wanted);
     size_t count = tw_designs("reorder", plan->device->backend->name, designs, MAX_DESIGNS);
     for (size_t i = 0; i < count; i++) {
+        if (*wanted && strcmp(designs[i]->name, wanted) != 0) continue;
         design = tw_design_on(designs[i], plan->device);
         if (design->yardstick || !tw_design_accepts(design, problem, from, to, plan->device, &reason)) continue;
         double cost = design->cost ? design->cost(problem, plan->device) : 1;
@@ -164,24 +193,7 @@ static tw_status add_reorder(tw_plan *plan, int value, tw_layout to, tw_error *e
     return TW_OK;
 }
 
-/* ---- which design is wanted ---- */
-
-/* The design named for an operator in "conv2d=winograd,linear=naive" or "winograd"; empty for auto. */
-static void wanted_design(const tw_plan *plan, const char *op, char name[64])
-{
-    *name = 0;
-    const char *at = plan->desc.designs;
-    while (at && *at) {
-        size_t length = strcspn(at, ",");
-        const char *equals = memchr(at, '=', length);
-        if (!equals || (strlen(op) == (size_t)(equals - at) && strncmp(at, op, (size_t)(equals - at)) == 0)) {
-            const char *start = equals ? equals + 1 : at;
-            snprintf(name, 64, "%.*s", (int)(at + length - start), start);
-        }
-        at += length + (at[length] == ',');
-    }
-    if (strcmp(name, "auto") == 0 || !tw_design_find(op, plan->device->backend->name, name)) *name = 0;
-}
+/* ---- names ---- */
 
 /* Every name in desc.designs must be known. */
 static tw_status check_names(const tw_plan *plan, tw_error *error)

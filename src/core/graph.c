@@ -135,8 +135,13 @@ static int add_value(tw_graph *graph, const char *name, tw_value_kind kind, cons
 static bool bad_value(tw_graph *graph, tw_value value, const char *where)
 {
     if (graph->first_error.status != TW_OK) return true;
-    if (value >= 0 && value < graph->n_values) return false;
-    fail(graph, TW_INVALID, "%s: input %d is not a value of this graph", where, value);
+    if (value < 0 || value >= graph->n_values)
+        fail(graph, TW_INVALID, "%s: input %d is not a value of this graph", where, value);
+    else if (graph->values[value].kind == TW_VALUE_PARAMETER)
+        fail(graph, TW_INVALID, "%s: input \"%s\" is a parameter, expected an activation", where,
+             graph->values[value].name);
+    else
+        return false;
     return true;
 }
 
@@ -224,6 +229,9 @@ tw_value tw_graph_input(tw_graph *graph, const char *name, const tw_shape *shape
         if (shape->dims[i] < 1 || shape->dims[i] > INT32_MAX)
             return fail(graph, TW_INVALID, "input %s: dimension %d is %lld, expected 1 to %d", name, i,
                         (long long)shape->dims[i], INT32_MAX);
+    if (shape->rank == 4 && shape->dims[2] * shape->dims[3] > INT32_MAX)
+        return fail(graph, TW_INVALID, "input %s: a plane of %lld x %lld pixels is too large", name,
+                    (long long)shape->dims[2], (long long)shape->dims[3]);
     int value = add_value(graph, name, TW_VALUE_INPUT, shape);
     if (value >= 0 && !append(&graph->inputs, &graph->n_inputs, value))
         return fail(graph, TW_OUT_OF_MEMORY, "out of memory for inputs");
@@ -326,7 +334,7 @@ tw_value tw_graph_pool(tw_graph *graph, tw_value x, const tw_pool_desc *desc)
         .count_include_pad = desc->count_include_pad,
     };
     p.sh = first(desc->stride, p.kh);
-    p.sw = desc->stride[0] ? second(desc->stride, 1) : p.kw;
+    p.sw = desc->stride[1] ? desc->stride[1] : desc->stride[0] ? p.sh : p.kw;
     if (desc->kind == TW_POOL_ADAPTIVE_AVERAGE) {
         p.oh = first(desc->output, 1);
         p.ow = second(desc->output, 1);
@@ -507,6 +515,8 @@ void tw_graph_alias(tw_graph *graph, const char *parameter, const char *alias)
 tw_status tw_graph_own_parameter(tw_graph *graph, size_t index, float **data, tw_error *error)
 {
     tw_graph_value *value = &graph->values[graph->parameters[index]];
+    if (__atomic_load_n(&graph->planned, __ATOMIC_ACQUIRE))
+        return tw_fail(error, TW_INVALID, "%s: a plan was made of the graph and reads its parameters", graph->name);
     size_t bytes = tw_layout_count(&value->shape, TW_PLAIN) * sizeof(float);
     float *fresh = tw_alloc(bytes);
     if (!fresh) return tw_no_memory(error, bytes, value->name);
@@ -554,25 +564,33 @@ static void widen(const tw_tensor *from, float *to, size_t count)
     }
 }
 
-static tw_status bind_one(tw_graph *graph, int index, const tw_weights *weights, tw_error *error)
+/* The tensor for a parameter, checked. */
+static tw_status find_tensor(const tw_graph *graph, int index, const tw_weights *weights, const tw_tensor **tensor,
+                             tw_error *error)
 {
-    tw_graph_value *value = &graph->values[graph->parameters[index]];
+    const tw_graph_value *value = &graph->values[graph->parameters[index]];
     char wanted[128], found[128];
     tw_shape_print(&value->shape, wanted, sizeof wanted);
-    const tw_tensor *tensor = tw_weights_find(weights, value->name);
-    if (!tensor && value->alias) tensor = tw_weights_find(weights, value->alias);
-    if (!tensor) {
+    const tw_tensor *t = tw_weights_find(weights, value->name);
+    if (!t && value->alias) t = tw_weights_find(weights, value->alias);
+    *tensor = t;
+    if (!t)
         return tw_fail(error, TW_INVALID, "%s: the weights have no tensor \"%s\"%s%s%s of shape %s", graph->name,
                        value->name, value->alias ? " (or \"" : "", value->alias ? value->alias : "",
                        value->alias ? "\")" : "", wanted);
-    }
-    tw_shape_print(&tensor->shape, found, sizeof found);
-    if (!same_shape(&tensor->shape, &value->shape))
+    tw_shape_print(&t->shape, found, sizeof found);
+    if (!same_shape(&t->shape, &value->shape))
         return tw_fail(error, TW_INVALID, "%s: tensor \"%s\" has shape %s, expected %s", graph->name, value->name,
                        found, wanted);
-    if (tensor->dtype != TW_F32 && tensor->dtype != TW_F16 && tensor->dtype != TW_BF16)
+    if (t->dtype != TW_F32 && t->dtype != TW_F16 && t->dtype != TW_BF16)
         return tw_fail(error, TW_INVALID, "%s: tensor \"%s\" is %s, expected float32, float16 or bfloat16", graph->name,
-                       value->name, tw_dtype_name(tensor->dtype));
+                       value->name, tw_dtype_name(t->dtype));
+    return TW_OK;
+}
+
+static tw_status bind_one(tw_graph *graph, int index, const tw_tensor *tensor, tw_error *error)
+{
+    tw_graph_value *value = &graph->values[graph->parameters[index]];
     if (tensor->dtype == TW_F32 && (uintptr_t)tensor->data % sizeof(float) == 0) {
         free(value->owned);
         value->owned = NULL;
@@ -585,16 +603,25 @@ static tw_status bind_one(tw_graph *graph, int index, const tw_weights *weights,
     return status;
 }
 
+/* Everything is checked before anything changes. */
 tw_status tw_graph_bind(tw_graph *graph, tw_weights *weights, tw_error *error)
 {
+    const tw_tensor *tensor = NULL;
     tw_status status = tw_graph_check(graph, error);
+    if (status == TW_OK && __atomic_load_n(&graph->planned, __ATOMIC_ACQUIRE))
+        status = tw_fail(error, TW_INVALID, "%s: a plan was made of the graph and reads its parameters", graph->name);
+    for (int i = 0; status == TW_OK && i < graph->n_parameters; i++)
+        status = find_tensor(graph, i, weights, &tensor, error);
     if (status != TW_OK) return status;
     tw_weights **larger = realloc(graph->weights, (size_t)(graph->n_weights + 1) * sizeof(tw_weights *));
     if (!larger) return tw_no_memory(error, sizeof *larger, "weights");
     graph->weights = larger;
     graph->weights[graph->n_weights++] = weights;
     tw_weights_retain(weights);
-    for (int i = 0; status == TW_OK && i < graph->n_parameters; i++) status = bind_one(graph, i, weights, error);
+    for (int i = 0; status == TW_OK && i < graph->n_parameters; i++) {
+        status = find_tensor(graph, i, weights, &tensor, error);
+        if (status == TW_OK) status = bind_one(graph, i, tensor, error);
+    }
     return status;
 }
 
@@ -666,6 +693,7 @@ tw_status tw_graph_copy(tw_graph *graph, int batch, tw_graph **copy, tw_error *e
     if (status == TW_OK) status = tw_graph_create(graph->name, copy, error);
     if (status != TW_OK) return status;
     (*copy)->origin = graph;
+    __atomic_store_n(&graph->planned, true, __ATOMIC_RELEASE);
     tw_graph_retain(graph);
     if (!copy_contents(graph, *copy)) {
         status = tw_no_memory(error, (size_t)graph->n_values, "a copy of the graph");

@@ -46,6 +46,7 @@ struct tw_graph {
     int n_weights;
     tw_graph *origin; /* of a copy: keeps the parameters' data alive */
     tw_error first_error;
+    bool planned;   /* atomic: a plan reads the parameters' data */
     int references; /* atomic */
 };
 

@@ -33,12 +33,11 @@ static size_t lowest_gap(const tw_buffer *const *placed, size_t count, const tw_
 
 tw_status tw_plan_place(tw_plan *plan, tw_error *error)
 {
-    bool unified = plan->device->backend->unified;
     tw_buffer **order = malloc((2 * plan->n_buffers + 1) * sizeof *order), **placed = order + plan->n_buffers;
     if (!order) return tw_no_memory(error, plan->n_buffers * sizeof *order, "placing buffers");
     size_t count = 0, done = 0;
     for (size_t i = 0; i < plan->n_buffers; i++)
-        if (plan->buffers[i].input < 0 || !unified) order[count++] = &plan->buffers[i];
+        if (plan->buffers[i].input < 0 || !tw_plan_reads_callers_inputs(plan)) order[count++] = &plan->buffers[i];
     qsort(order, count, sizeof(tw_buffer *), by_size);
     for (; done < count; done++) {
         tw_buffer *buffer = order[done];
@@ -48,7 +47,7 @@ tw_status tw_plan_place(tw_plan *plan, tw_error *error)
         placed[at] = buffer;
         if (end > plan->arena_bytes) plan->arena_bytes = end;
     }
-    for (size_t i = 0; i < plan->n_instances; i++) plan->values_bytes += plan->buffers[plan->instances[i].buffer].bytes;
+    for (size_t i = 0; i < plan->n_steps; i++) plan->values_bytes += plan->buffers[plan->steps[i].out].bytes;
     free(order);
     return TW_OK;
 }

@@ -41,7 +41,7 @@ static void fold(const tw_plan *plan, const tw_node *node, float *weight, float 
         double scale = gamma[c] / sqrt((double)var[c] + node->fold_epsilon);
         bias[c] = (float)(((old ? old[c] : 0.0) - mean[c]) * scale + beta[c]);
         float factor = (float)scale;
-        for (size_t i = 0; weight && i < size; i++) weight[c * size + i] = from[c * size + i] * factor;
+        for (size_t i = 0; i < size; i++) weight[c * size + i] = from[c * size + i] * factor;
     }
 }
 

@@ -56,6 +56,11 @@ tw_status tw_plan_create(tw_graph *graph, tw_device *device, const tw_plan_desc 
     return status;
 }
 
+bool tw_plan_reads_callers_inputs(const tw_plan *plan)
+{
+    return plan->device->backend->unified && !plan->desc.keep_values;
+}
+
 void tw_plan_retain(tw_plan *plan)
 {
     __atomic_add_fetch(&plan->references, 1, __ATOMIC_RELAXED);

@@ -66,6 +66,8 @@ tw_status tw_plan_place(tw_plan *plan, tw_error *error);
 /* pack.c: weights as the chosen designs want them. */
 tw_status tw_plan_pack(tw_plan *plan, tw_error *error);
 
+/* Are the caller's inputs read where they lie, or copied into the arena? */
+bool tw_plan_reads_callers_inputs(const tw_plan *plan);
 const tw_instance *tw_plan_instance(const tw_plan *plan, int value, tw_layout layout);
 const tw_instance *tw_plan_any_instance(const tw_plan *plan, int value);
 /* The memory is the same in either layout: one pixel, whole blocks. */

@@ -19,7 +19,8 @@ struct tw_run {
     const tw_design **designs;
     patch *patches;
     size_t n_patches;
-    const void **inputs; /* of the last run, for tw_run_value() */
+    const void **inputs; /* of the last run */
+    bool executed;
 };
 
 static void *address(const tw_run *run, int buffer)
@@ -29,7 +30,7 @@ static void *address(const tw_run *run, int buffer)
 
 static bool is_callers(const tw_run *run, int buffer)
 {
-    return run->plan->device->backend->unified && run->plan->buffers[buffer].input >= 0;
+    return tw_plan_reads_callers_inputs(run->plan) && run->plan->buffers[buffer].input >= 0;
 }
 
 static void resolve(tw_run *run)
@@ -118,7 +119,7 @@ static tw_status take_inputs(tw_run *run, const tw_tensor *inputs, tw_error *err
         run->steps[run->patches[i].step].in[run->patches[i].operand] = inputs[run->patches[i].input].data;
     for (int i = 0; i < plan->graph->n_inputs; i++) run->inputs[i] = inputs[i].data;
     tw_status status = TW_OK;
-    for (size_t i = 0; status == TW_OK && !plan->device->backend->unified && i < plan->n_buffers; i++) {
+    for (size_t i = 0; status == TW_OK && !tw_plan_reads_callers_inputs(plan) && i < plan->n_buffers; i++) {
         const tw_buffer *buffer = &plan->buffers[i];
         if (buffer->input < 0) continue;
         status = plan->device->backend->upload(run->queue, run->arena + buffer->offset, inputs[buffer->input].data,
@@ -153,6 +154,7 @@ tw_status tw_run_profile(tw_run *run, const tw_tensor *inputs, tw_tensor *output
         status =
             plan->device->backend->download(run->queue, outputs[i].data, instance_memory(run, instance), bytes, error);
     }
+    if (status == TW_OK) run->executed = true;
     return status;
 }
 
@@ -187,7 +189,8 @@ tw_status tw_run_value(const tw_run *run, const char *name, tw_tensor *tensor, t
         return tw_fail(error, TW_INVALID, "%s: the plan does not keep values", plan->graph->name);
     int value = tw_graph_find(plan->graph, name);
     const tw_instance *instance = value < 0 ? NULL : tw_plan_any_instance(plan, value);
-    if (!instance || (is_callers(run, instance->buffer) && !instance_memory(run, instance)))
+    if (!run->executed) return tw_fail(error, TW_INVALID, "%s: nothing has been run yet", plan->graph->name);
+    if (!instance)
         return tw_fail(error, TW_INVALID, "%s: no value \"%s\" in the plan: unknown, or fused away", plan->graph->name,
                        name);
     const tw_shape *shape = &plan->graph->values[value].shape;

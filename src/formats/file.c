@@ -49,6 +49,23 @@ tw_status tw_file_map(const char *path, tw_mapping *file, tw_error *error)
     return status;
 }
 
+FILE *tw_file_open(const char *path, tw_error *error)
+{
+    struct stat info;
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    FILE *file = NULL;
+    if (descriptor < 0 || fstat(descriptor, &info) != 0)
+        tw_fail(error, TW_INVALID, "%s: %s", path, strerror(errno));
+    else if (S_ISDIR(info.st_mode))
+        tw_fail(error, TW_INVALID, "%s: a folder, where a file was expected", path);
+    else if (!S_ISREG(info.st_mode))
+        tw_fail(error, TW_INVALID, "%s: not a regular file", path);
+    else if (!(file = fdopen(descriptor, "rb")))
+        tw_no_memory(error, sizeof *file, path);
+    if (!file && descriptor >= 0) close(descriptor);
+    return file;
+}
+
 void tw_file_unmap(tw_mapping *file)
 {
     if (file->bytes) munmap((void *)file->data, file->bytes);

@@ -16,6 +16,9 @@ typedef struct tw_mapping {
 tw_status tw_file_map(const char *path, tw_mapping *file, tw_error *error);
 void tw_file_unmap(tw_mapping *file);
 
+/* A regular file to read as a stream; a pipe, which could hang, or a folder is refused. Null after an error. */
+FILE *tw_file_open(const char *path, tw_error *error);
+
 /* A file that appears under its own name when it is complete. Until then it has a name of its own in the same folder;
  * after a failure, or tw_file_discard(), nothing is left. Bytes may also be written to `stream`: tw_file_commit()
  * reports what failed there. */

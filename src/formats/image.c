@@ -4,6 +4,7 @@
 #include "formats/image.h"
 
 #include "core/status.h"
+#include "formats/file.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -101,8 +102,8 @@ tw_status tw_image_read(const char *path, size_t max_pixels, tw_image *image, tw
 {
     *image = (tw_image){0};
     tw_image_file from = {.path = path, .max_pixels = max_pixels ? max_pixels : DEFAULT_MAX_PIXELS};
-    from.file = fopen(path, "rbe");
-    if (!from.file) return tw_fail(error, TW_INVALID, "%s: %s", path, strerror(errno));
+    from.file = tw_file_open(path, error);
+    if (!from.file) return TW_INVALID;
     tw_status status = read_any(&from, image, error);
     fclose(from.file);
     return status;

@@ -155,7 +155,6 @@ static tw_status cpu_open(int index, const tw_device_desc *desc, tw_device **dev
     cpu->device.references = 1;
     cpu->isa = isa;
     cpu->fma = fma_loops[isa];
-    cpu->l1_bytes = cache_bytes(_SC_LEVEL1_DCACHE_SIZE, 32 << 10);
     cpu->l2_bytes = cache_bytes(_SC_LEVEL2_CACHE_SIZE, 512 << 10);
     strcpy(info->id, "cpu");
     snprintf(info->features, sizeof info->features, "%s", isa_names[isa]);

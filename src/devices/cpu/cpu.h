@@ -13,7 +13,7 @@ extern const tw_backend tw_cpu_backend;
 typedef struct tw_cpu {
     tw_device device; /* first: a tw_device * of the CPU is a tw_cpu * */
     tw_isa isa;
-    size_t l1_bytes, l2_bytes; /* of one core */
+    size_t l2_bytes; /* of one core */
     void (*fma)(long rounds, float *sums);
 } tw_cpu;
 

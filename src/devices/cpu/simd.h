@@ -11,12 +11,8 @@
 #include "devices/cpu/cpu.h"
 
 #include <string.h>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 typedef float v16 __attribute__((vector_size(64)));
-typedef int32_t v16i __attribute__((vector_size(64)));
 
 #if defined(__x86_64__)
 #define TW_TARGET_AVX2 __attribute__((target("avx2,fma")))
@@ -56,92 +52,4 @@ TW_INLINE v16 v16_zero(void)
     return (v16){0};
 }
 
-/* First n of 16; the rest zero. */
-TW_INLINE v16 v16_load_part(const float *p, int n)
-{
-    v16 v = {0};
-    memcpy(&v, p, (size_t)n * sizeof(float));
-    return v;
-}
-
-TW_INLINE void v16_store_part(float *p, v16 v, int n)
-{
-    memcpy(p, &v, (size_t)n * sizeof(float));
-}
-
-/* NaN in `a` stays: a < b is false for it, and x86's instructions give their second operand where one is NaN. Spelt as
- * intrinsics because gcc takes the comparison of a vector wider than its registers apart, element by element. */
-#if defined(__AVX512F__)
-TW_INLINE v16 v16_max(v16 a, v16 b)
-{
-    return (v16)_mm512_max_ps((__m512)b, (__m512)a);
-}
-
-TW_INLINE v16 v16_min(v16 a, v16 b)
-{
-    return (v16)_mm512_min_ps((__m512)b, (__m512)a);
-}
-#elif defined(__x86_64__)
-#if defined(__AVX2__)
-#define TW_PIECE __m256
-#define TW_PIECE_MAX _mm256_max_ps
-#define TW_PIECE_MIN _mm256_min_ps
-#else
-#define TW_PIECE __m128
-#define TW_PIECE_MAX _mm_max_ps
-#define TW_PIECE_MIN _mm_min_ps
-#endif
-enum { TW_PIECES = sizeof(v16) / sizeof(TW_PIECE) };
-typedef union v16_pieces {
-    v16 whole;
-    TW_PIECE piece[TW_PIECES];
-} v16_pieces;
-
-TW_INLINE v16 v16_max(v16 a, v16 b)
-{
-    v16_pieces x = {a}, y = {b};
-    for (int i = 0; i < TW_PIECES; i++) x.piece[i] = TW_PIECE_MAX(y.piece[i], x.piece[i]);
-    return x.whole;
-}
-
-TW_INLINE v16 v16_min(v16 a, v16 b)
-{
-    v16_pieces x = {a}, y = {b};
-    for (int i = 0; i < TW_PIECES; i++) x.piece[i] = TW_PIECE_MIN(y.piece[i], x.piece[i]);
-    return x.whole;
-}
-#else
-TW_INLINE v16 v16_max(v16 a, v16 b)
-{
-    for (int i = 0; i < 16; i++) a[i] = a[i] < b[i] ? b[i] : a[i];
-    return a;
-}
-
-TW_INLINE v16 v16_min(v16 a, v16 b)
-{
-    for (int i = 0; i < 16; i++) a[i] = a[i] > b[i] ? b[i] : a[i];
-    return a;
-}
-#endif
-
-TW_INLINE float v16_sum(v16 v)
-{
-    float s[16];
-    memcpy(s, &v, sizeof s);
-    for (int half = 8; half > 0; half /= 2)
-        for (int i = 0; i < half; i++) s[i] += s[i + half];
-    return s[0];
-}
-
-/* body_for(isa), for kernels reached through a pointer. */
-#define TW_CPU_VARIANTS(body, args)                                                                                    \
-    static void body##_here(const args *a)                                                                             \
-    {                                                                                                                  \
-        body(a, TW_VARIANT_ISA);                                                                                       \
-    }                                                                                                                  \
-    static inline void (*body##_for(tw_isa isa))(const args *)                                                         \
-    {                                                                                                                  \
-        (void)isa;                                                                                                     \
-        return body##_here;                                                                                            \
-    }
 #endif

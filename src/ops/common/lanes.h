@@ -7,6 +7,9 @@
 #include "devices/cpu/simd.h"
 
 #include <math.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #if defined(__AVX512F__)
 #define TW_LANES 16

@@ -54,6 +54,13 @@ static tw_status complete(tw_conv2d *p, tw_error *error)
         return tw_fail(error, TW_INVALID,
                        "conv2d: kernel %dx%d with dilation %dx%d does not fit the padded input %lldx%lld", p->kh, p->kw,
                        p->dilh, p->dilw, (long long)p->ih + p->pt + p->pb, (long long)p->iw + p->pl + p->pr);
+    /* Designs compute coordinates and offsets within a plane as ints. */
+    const int64_t reach[] = {(int64_t)p->ih + p->pt + p->pb + p->sh + (p->kh - 1) * (int64_t)p->dilh,
+                             (int64_t)p->iw + p->pl + p->pr + p->sw + (p->kw - 1) * (int64_t)p->dilw};
+    if (reach[0] > INT_MAX / 2 || reach[1] > INT_MAX / 2 || (int64_t)p->ih * p->iw > INT_MAX || oh * ow > INT_MAX ||
+        (int64_t)p->kh * p->kw > INT_MAX / (p->ic / p->groups))
+        return tw_fail(error, TW_INVALID, "conv2d: input %dx%d with this padding, stride and kernel is too large",
+                       p->ih, p->iw);
     p->oh = (int)oh;
     p->ow = (int)ow;
     const tw_shape shapes[] = {{4, {p->n, p->ic + (int64_t)TW_BLOCK, p->ih, p->iw}},
