@@ -292,7 +292,10 @@ static bool supports(const tw_problem *problem, const tw_device *device, const c
     *reason = "reads and writes blocked channels only";
     if (problem->in[0].layout != TW_BLOCKED || problem->out.layout != TW_BLOCKED) return false;
     *reason = "needs one filter a channel: as many groups as input and as output channels";
-    return p->groups == p->ic && p->ic == p->oc;
+    if (p->groups != p->ic || p->ic != p->oc) return false;
+    *reason = "the problem is too large for 32-bit offsets";
+    int64_t reach = (int64_t)p->ow * p->sw + (int64_t)p->kw * p->dilw; /* of a row's last tap */
+    return (int64_t)p->kh * p->kw < INT_MAX / TW_BLOCK && reach < INT_MAX / TW_BLOCK && p->ow < INT_MAX / TW_BLOCK;
 }
 
 static double cost(const tw_problem *problem, const tw_device *device)

@@ -388,9 +388,10 @@ static bool supports(const tw_problem *problem, const tw_device *device, const c
         return false;
     *reason = "needs groups of whole blocks of 16 input and 16 output channels";
     if (p->groups > 1 && (icg % TW_BLOCK || p->oc / p->groups % TW_BLOCK)) return false;
-    *reason = "the image is too large";
+    *reason = "the problem is too large for 32-bit offsets";
     if ((int64_t)p->oh * p->ow > INT_MAX / TW_BLOCK || (int64_t)p->ih * p->iw > INT_MAX / TW_BLOCK) return false;
     if ((int64_t)(p->kw - 1) * p->dilw > INT_MAX / 4 || rows_of(p, p->oh) > INT_MAX / 4) return false;
+    if ((int64_t)p->kh * p->kw > INT_MAX / TW_BLOCK / icg) return false;
     cut c = cut_up(problem, device);
     double reach = c.in_place ? (double)c.blocks * p->ih * p->iw * TW_BLOCK
                               : (double)c.blocks * c.rows * c.phases * c.columns * TW_BLOCK;

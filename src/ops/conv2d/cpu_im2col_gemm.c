@@ -228,7 +228,7 @@ static bool supports(const tw_problem *problem, const tw_device *device, const c
     return k < INT_MAX / (TW_BLOCK * TW_TILE_MAX_PIXELS) && (int64_t)p->oh * p->ow < INT_MAX / 4;
 }
 
-/* Multiply-adds of the tiles, vectors that fill at a time, and writing the columns, about two floats a cycle. */
+/* Cycles of a core: the tiles' multiply-adds, and writing the columns, where strides go float by float. */
 static double cost(const tw_problem *problem, const tw_device *device)
 {
     const tw_conv2d *p = problem->params;
@@ -236,7 +236,7 @@ static double cost(const tw_problem *problem, const tw_device *device)
     double sums = (double)c.ocg / c.tiles * c.width / TW_BLOCK;
     double tile = c.k * (sums > 4.2 ? sums : 4.2) + 4 * sums + 60;
     double fill = (double)c.plane / (ceil_div(c.plane, c.width) * c.width);
-    double columns = (double)c.k * c.width / 2 * c.splits / c.tiles;
+    double columns = (double)c.k * c.width * (p->sw == 1 ? 1.1 : 3) * c.splits / c.tiles;
     double efficiency = 0.93 * fill * c.k * sums / (tile + columns);
     return tw_cpu_seconds(device, problem->op->flops(p), efficiency, tw_problem_bytes(problem), tw_cpu_threads(device));
 }
