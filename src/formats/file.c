@@ -57,7 +57,7 @@ FILE *tw_file_open(const char *path, tw_error *error)
     if (descriptor < 0 || fstat(descriptor, &info) != 0)
         tw_fail(error, TW_INVALID, "%s: %s", path, strerror(errno));
     else if (S_ISDIR(info.st_mode))
-        tw_fail(error, TW_INVALID, "%s: a folder, where a file was expected", path);
+        tw_fail(error, TW_INVALID, "%s: %s", path, strerror(EISDIR));
     else if (!S_ISREG(info.st_mode))
         tw_fail(error, TW_INVALID, "%s: not a regular file", path);
     else if (!(file = fdopen(descriptor, "rb")))
