@@ -41,12 +41,6 @@ TW_INLINE void v16_store(float *p, v16 v)
     memcpy(p, &v, sizeof v);
 }
 
-/* s - 0 is s, signed zeros included; spelt so because gcc makes one broadcast of it, and sixteen inserts of a list. */
-TW_INLINE v16 v16_all(float s)
-{
-    return s - (v16){0};
-}
-
 TW_INLINE v16 v16_zero(void)
 {
     return (v16){0};
