@@ -36,20 +36,6 @@ static void device_kind(const bench_place *place, char kind[32])
     snprintf(kind, 32, "%.*s", (int)strcspn(place->info.id, ":"), place->info.id);
 }
 
-/* What an element of --design says of an operator: "winograd", or its part of "conv2d=winograd,linear=naive". */
-static void wanted_design(const char *spec, const char *op, char name[64])
-{
-    snprintf(name, 64, "auto");
-    for (const char *at = spec; *at;) {
-        size_t length = strcspn(at, ","), op_length = strcspn(at, "=,");
-        if (op_length == length)
-            snprintf(name, 64, "%.*s", (int)length, at);
-        else if (strlen(op) == op_length && strncmp(op, at, op_length) == 0)
-            snprintf(name, 64, "%.*s", (int)(length - op_length - 1), at + op_length + 1);
-        at += length + (at[length] == ',');
-    }
-}
-
 static tw_status enter(match *m, const tw_design *design, tw_error *error)
 {
     char what[256];
@@ -120,9 +106,10 @@ static tw_status enter_wanted(match *m, tw_error *error)
 {
     const cli_texts *specs = &m->b->options->designs;
     for (int i = 0; i < specs->count; i++) {
-        char name[64];
+        char name[TW_DESIGN_NAME], kind[32];
         tw_status status;
-        wanted_design(specs->items[i], m->contest.op->name, name);
+        device_kind(m->place, kind);
+        tw_design_wanted(specs->items[i], m->contest.op->name, kind, name);
         if (strcmp(name, "all") == 0)
             status = enter_all(m, error);
         else if (strcmp(name, "auto") == 0)

@@ -15,23 +15,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bytes.h" /* after those that use the word */
+
 /* ---- bytes ---- */
-
-typedef struct bytes {
-    uint8_t *data;
-    size_t count, capacity;
-} bytes;
-
-static void append(bytes *to, const void *data, size_t count)
-{
-    if (to->count + count > to->capacity) {
-        to->capacity = 2 * (to->count + count);
-        to->data = realloc(to->data, to->capacity);
-        if (!to->data) abort();
-    }
-    if (count) memcpy(to->data + to->count, data, count);
-    to->count += count;
-}
 
 static void append_text(bytes *to, const char *text)
 {

@@ -10,12 +10,6 @@
 
 enum { MAX_DESIGNS = 32 };
 
-static const tw_layout pairs[][2] = {
-    {TW_BLOCKED, TW_BLOCKED}, {TW_PLAIN, TW_BLOCKED}, {TW_NHWC, TW_NHWC},   {TW_PLAIN, TW_NHWC},
-    {TW_BLOCKED, TW_PLAIN},   {TW_NHWC, TW_PLAIN},    {TW_PLAIN, TW_PLAIN},
-};
-enum { PAIRS = sizeof pairs / sizeof *pairs };
-
 typedef struct choice {
     const tw_design *design;
     tw_layout in, out;
@@ -96,26 +90,12 @@ const tw_instance *tw_plan_instance(const tw_plan *plan, int value, tw_layout la
 
 /* ---- which design is wanted ---- */
 
-/* The design named for an operator in "conv2d=winograd,naive"; empty for auto. OP=NAME goes before a bare name, which
- * means every operator that has such a design. */
-static void wanted_design(const tw_plan *plan, const char *op, char name[64])
+/* The design that --design names for an operator; empty for auto, and where the operator has no such design. */
+static void wanted_design(const tw_plan *plan, const char *op, char name[TW_DESIGN_NAME])
 {
     const char *device = plan->device->backend->name;
-    bool exact = false;
-    *name = 0;
-    for (const char *at = plan->desc.designs; at && *at;) {
-        size_t length = strcspn(at, ",");
-        const char *equals = memchr(at, '=', length), *start = equals ? equals + 1 : at;
-        bool same = equals && strlen(op) == (size_t)(equals - at) && strncmp(at, op, (size_t)(equals - at)) == 0;
-        char item[64];
-        snprintf(item, sizeof item, "%.*s", (int)(at + length - start), start);
-        if (same || (!equals && !exact && (strcmp(item, "auto") == 0 || tw_design_find(op, device, item)))) {
-            memcpy(name, item, sizeof item);
-            exact = same;
-        }
-        at += length + (at[length] == ',');
-    }
-    if (strcmp(name, "auto") == 0) *name = 0;
+    tw_design_wanted(plan->desc.designs, op, device, name);
+    if (strcmp(name, "auto") == 0 || !tw_design_find(op, device, name)) *name = 0;
 }
 
 /* ---- reorders ---- */
@@ -135,7 +115,7 @@ static choice best_reorder(const tw_plan *plan, tw_problem *problem, tw_layout f
     const tw_design *designs[MAX_DESIGNS], *design;
     const char *reason;
     choice best = {.cost = 1e30};
-    char wanted[64];
+    char wanted[TW_DESIGN_NAME];
     wanted_design(plan, "reorder", wanted);
     size_t count = tw_designs("reorder", plan->device->backend->name, designs, MAX_DESIGNS);
     for (size_t i = 0; i < count; i++) {
@@ -239,8 +219,8 @@ static void consider(const tw_plan *plan, const tw_node *node, tw_problem *probl
                      choice *best)
 {
     const char *reason;
-    for (size_t i = 0; i < PAIRS; i++) {
-        choice c = {design, pairs[i][0], pairs[i][1], 0};
+    for (int i = 0; i < TW_LAYOUT_PAIRS; i++) {
+        choice c = {design, tw_layout_pairs[i][0], tw_layout_pairs[i][1], 0};
         if (!tw_design_accepts(design, problem, c.in, c.out, plan->device, &reason)) continue;
         c.cost = (design->cost ? design->cost(problem, plan->device) : 1) + input_cost(plan, node, &c);
         if (!best->design || c.cost < best->cost) *best = c;
@@ -250,7 +230,7 @@ static void consider(const tw_plan *plan, const tw_node *node, tw_problem *probl
 static tw_status choose(tw_plan *plan, const tw_node *node, tw_placed_step *step, choice *best, tw_error *error)
 {
     const char *device = plan->device->backend->name, *reason = "";
-    char wanted[64];
+    char wanted[TW_DESIGN_NAME];
     wanted_design(plan, node->op->name, wanted);
     tw_problem_init(&step->problem, node->op, node->params, TW_F32);
     *best = (choice){0};
@@ -273,11 +253,6 @@ static tw_status choose(tw_plan *plan, const tw_node *node, tw_placed_step *step
     if (best->design) return TW_OK;
     return tw_fail(error, TW_UNAVAILABLE, "%s: %s: no design of %s on %s accepts it", plan->graph->name, node->name,
                    node->op->name, device);
-}
-
-static void use_buffer(tw_plan *plan, int buffer)
-{
-    plan->buffers[buffer].last = (int)plan->n_steps;
 }
 
 /* A reshape costs nothing: its result is its input's plain memory. */
@@ -357,7 +332,6 @@ static tw_status add_node_step(tw_plan *plan, int index, tw_error *error)
     for (int i = 0; i < node->n_in; i++) {
         if (node->in[i] < 0 || plan->graph->values[node->in[i]].kind == TW_VALUE_PARAMETER) continue;
         step->in[i].buffer = tw_plan_instance(plan, node->in[i], operand_layout(node, i, &best))->buffer;
-        use_buffer(plan, step->in[i].buffer);
     }
     const tw_design *design = best.design;
     step->workspace_bytes = design->workspace ? design->workspace(&step->problem, plan->device) : 0;
@@ -372,7 +346,7 @@ static tw_status add_node_step(tw_plan *plan, int index, tw_error *error)
     return TW_OK;
 }
 
-/* Lifetimes that reach beyond the readers: reorders' inputs, the graph's outputs, all values where they are kept. */
+/* Buffers live until their last reader; the graph's outputs, and all values where they are kept, until the end. */
 static void extend_lifetimes(tw_plan *plan)
 {
     int end = (int)plan->n_steps;

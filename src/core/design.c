@@ -2,6 +2,7 @@
 #include "core/design.h"
 #include "devices/cpu/cpu.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* A CPU design is compiled once for each instruction set: one entry, several records. */
@@ -75,6 +76,26 @@ bool tw_design_known(const char *device, const char *name)
     return false;
 }
 
+void tw_design_wanted(const char *spec, const char *op, const char *device, char name[TW_DESIGN_NAME])
+{
+    enum { NONE, BARE, BARE_OF_OP, EXACT } best = NONE;
+    snprintf(name, TW_DESIGN_NAME, "auto");
+    for (const char *at = spec; at && *at;) {
+        size_t length = strcspn(at, ",");
+        const char *equals = memchr(at, '=', length), *start = equals ? equals + 1 : at;
+        bool same = equals && strlen(op) == (size_t)(equals - at) && strncmp(at, op, (size_t)(equals - at)) == 0;
+        char item[TW_DESIGN_NAME];
+        snprintf(item, sizeof item, "%.*s", (int)(at + length - start), start);
+        bool every = strcmp(item, "auto") == 0 || strcmp(item, "all") == 0 || tw_design_find(op, device, item);
+        int kind = same ? EXACT : equals ? NONE : every ? BARE_OF_OP : BARE;
+        if (kind != NONE && kind >= (int)best) {
+            memcpy(name, item, sizeof item);
+            best = kind;
+        }
+        at += length + (at[length] == ',');
+    }
+}
+
 static tw_role role_of(const tw_op *op, int operand)
 {
     return op->n_in == 0 ? TW_ROLE_ACTIVATION : op->roles[operand];
@@ -105,23 +126,24 @@ bool tw_design_accepts(const tw_design *design, tw_problem *problem, tw_layout i
     return design->supports(problem, device, reason);
 }
 
+const tw_layout tw_layout_pairs[TW_LAYOUT_PAIRS][2] = {
+    {TW_BLOCKED, TW_BLOCKED}, {TW_PLAIN, TW_BLOCKED}, {TW_NHWC, TW_NHWC},   {TW_PLAIN, TW_NHWC},
+    {TW_BLOCKED, TW_PLAIN},   {TW_NHWC, TW_PLAIN},    {TW_PLAIN, TW_PLAIN},
+};
+
 bool tw_design_fit(const tw_design *design, tw_problem *problem, const tw_device *device, const char **reason)
 {
-    static const tw_layout pairs[][2] = {
-        {TW_BLOCKED, TW_BLOCKED}, {TW_PLAIN, TW_BLOCKED}, {TW_NHWC, TW_NHWC},   {TW_PLAIN, TW_NHWC},
-        {TW_BLOCKED, TW_PLAIN},   {TW_NHWC, TW_PLAIN},    {TW_PLAIN, TW_PLAIN},
-    };
-    enum { PAIRS = sizeof pairs / sizeof *pairs };
-    const char *reasons[PAIRS];
-    for (int i = 0; i < PAIRS; i++) {
+    const char *reasons[TW_LAYOUT_PAIRS];
+    for (int i = 0; i < TW_LAYOUT_PAIRS; i++) {
         reasons[i] = "no reason given";
-        if (tw_design_accepts(design, problem, pairs[i][0], pairs[i][1], device, &reasons[i])) return true;
+        if (tw_design_accepts(design, problem, tw_layout_pairs[i][0], tw_layout_pairs[i][1], device, &reasons[i]))
+            return true;
     }
     /* Most pairs fail for their layouts; the reason that the fewest gave is the one that counts. */
-    int fewest = PAIRS + 1;
-    for (int i = 0; i < PAIRS; i++) {
+    int fewest = TW_LAYOUT_PAIRS + 1;
+    for (int i = 0; i < TW_LAYOUT_PAIRS; i++) {
         int same = 0;
-        for (int j = 0; j < PAIRS; j++) same += strcmp(reasons[i], reasons[j]) == 0;
+        for (int j = 0; j < TW_LAYOUT_PAIRS; j++) same += strcmp(reasons[i], reasons[j]) == 0;
         if (same < fewest) {
             fewest = same;
             *reason = reasons[i];

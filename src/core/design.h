@@ -63,12 +63,22 @@ const tw_design *tw_design_on(const tw_design *design, const tw_device *device);
 /* Is it the name of any operator's design on this kind of device? */
 bool tw_design_known(const char *device, const char *name);
 
+/* What "conv2d=winograd,naive" says of an operator: OP=NAME goes before a bare name, and a bare name that the operator
+ * has on this kind of device ("all" and "auto" too) before one that it has not; of equals, the last. "auto" where
+ * nothing is said (spec may be null). */
+enum { TW_DESIGN_NAME = 64 };
+void tw_design_wanted(const char *spec, const char *op, const char *device, char name[TW_DESIGN_NAME]);
+
+/* The pairs of layouts, inputs' and output's, that are tried, blocked first. */
+enum { TW_LAYOUT_PAIRS = 7 };
+extern const tw_layout tw_layout_pairs[TW_LAYOUT_PAIRS][2];
+
 /* Fills the problem's types for a design from the layouts wanted for its inputs and its output, and asks supports(). */
 bool tw_design_accepts(const tw_design *design, tw_problem *problem, tw_layout in, tw_layout out,
                        const tw_device *device, const char **reason);
 /* Sets op, params, n_in, presence and dtype of each operand; layouts plain. */
 void tw_problem_init(tw_problem *problem, const tw_op *op, const void *params, tw_dtype dtype);
-/* Tries all pairs of layouts, blocked first; leaves in `problem` the first that the design accepts. */
+/* Tries all pairs of layouts in order; leaves in `problem` the first that the design accepts. */
 bool tw_design_fit(const tw_design *design, tw_problem *problem, const tw_device *device, const char **reason);
 
 double tw_problem_bytes(const tw_problem *problem); /* each operand once, channels as in the tensor */
