@@ -266,6 +266,71 @@ tw_status tw_zoo_create(const char *name, const tw_zoo_desc *desc, tw_graph **gr
 /* How photographs become this network's input. */
 tw_status tw_zoo_preprocess(const char *name, const tw_zoo_desc *desc, tw_preprocess *how, tw_error *error);
 
+/* ---- ONNX ---- */
+
+typedef struct tw_onnx_desc {
+    size_t max_bytes; /* what an import may allocate beyond the mapped files; 0: 4 GiB */
+} tw_onnx_desc;
+/* Reads an ONNX model (onnx.ai; opset 7 to 22) into a graph whose weights are views of the mapped file, or of external
+ * data files inside the model's folder, wherever their layout allows. Nodes keep their names (an unnamed node has its
+ * first output's), parameters their initialisers' as aliases. The first dimension of every input is the batch, whatever
+ * the file says of it. Constants are folded; what has no operator here is named, all of it in one error (TW_INVALID). */
+tw_status tw_onnx_read(const char *path, const tw_onnx_desc *desc, tw_graph **graph, tw_error *error);
+/* Writes a graph with its bound parameters as ONNX, opset 17, IR version 8, with a free batch, through a temporary
+ * name. Values keep their names. A file of 2 GiB or more, protobuf's limit, is refused. */
+tw_status tw_onnx_write(const char *path, const tw_graph *graph, tw_error *error);
+
+/* ---- data sets: labelled images ---- */
+
+typedef struct tw_dataset tw_dataset;
+typedef enum tw_split { TW_SPLIT_TEST, TW_SPLIT_TRAIN } tw_split;
+typedef struct tw_dataset_desc {
+    tw_split split; /* of IDX and CIFAR folders; a folder with train/ and val/ or test/ inside likewise */
+} tw_dataset_desc;
+/* Told apart by what the folder holds: IDX files by MNIST's names (train-images-idx3-ubyte, t10k-labels-idx1-ubyte,
+ * with or without .gz; LeCun, Cortes and Burges), CIFAR-10's or CIFAR-100's binary version (Krizhevsky 2009; fine
+ * labels), or one folder of JPEG and PNG files a class, the classes sorted by name, as torchvision's ImageFolder. */
+tw_status tw_dataset_open(const char *path, const tw_dataset_desc *desc, tw_dataset **dataset, tw_error *error);
+void tw_dataset_release(tw_dataset *dataset);
+
+typedef struct tw_dataset_info {
+    const char *format; /* "idx", "cifar10", "cifar100", "folder" */
+    size_t images, classes;
+    int channels, height, width; /* 0 where each image has its own: a folder */
+} tw_dataset_info;
+void tw_dataset_describe(const tw_dataset *dataset, tw_dataset_info *info);
+/* Null where the format knows none: IDX. */
+const char *tw_dataset_class_name(const tw_dataset *dataset, size_t index);
+int tw_dataset_label(const tw_dataset *dataset, size_t index);
+/* The file, or "FILE#INDEX" where many images share one; written to `name` and cut at its end. */
+void tw_dataset_image_name(const tw_dataset *dataset, size_t index, char *name, size_t size);
+
+/* Reads, decodes and preprocesses images on threads of its own, ahead of who asks, and gives them in order. */
+typedef struct tw_loader tw_loader;
+typedef struct tw_loader_desc {
+    tw_preprocess preprocess; /* stored pixels of just `crop` a side are taken as they are, then scaled and padded */
+    int batch;                /* images at a time; 0: 1 */
+    int threads;              /* 0: one a core that this process may use */
+    int ahead;                /* batches prepared ahead; 0: 2 */
+    const size_t *order;      /* null: 0, 1, 2, ...; else the indices of the images to give, `count` of them; copied */
+    size_t count;             /* with null order: at most so many; 0: all */
+} tw_loader_desc;
+typedef struct tw_batch {
+    int count;             /* images; fewer than asked for in the last one; 0: the end */
+    float *pixels;         /* [batch][channels][height][width]; a bad image is zeros */
+    const size_t *indices; /* [count] in the data set */
+    const int *labels;     /* [count]; -1 where there is none */
+    const char **errors;   /* [count]: null, or what is wrong with the file; such an image is part of the batch */
+    double decode_seconds; /* summed over the threads that prepared it */
+} tw_batch;
+tw_status tw_loader_create(tw_dataset *dataset, const tw_loader_desc *desc, tw_loader **loader, tw_error *error);
+/* Image files without labels; `paths` are copied. */
+tw_status tw_loader_create_files(const char *const *paths, size_t count, const tw_loader_desc *desc, tw_loader **loader,
+                                 tw_error *error);
+/* The next batch, which stays valid until the next call. Fails only as the machine fails: memory, threads. */
+tw_status tw_loader_next(tw_loader *loader, tw_batch *batch, tw_error *error);
+void tw_loader_destroy(tw_loader *loader);
+
 /* ---- devices ---- */
 
 typedef struct tw_device tw_device;
