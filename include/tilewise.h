@@ -258,7 +258,7 @@ tw_status tw_graph_init(tw_graph *graph, const tw_init_desc *desc, tw_error *err
 size_t tw_zoo_count(void);
 const char *tw_zoo_name(size_t index);
 typedef struct tw_zoo_desc {
-    int classes;    /* 0: the network's own, 1000 or LeNet-5's 10 */
+    int classes;    /* 0: the network's own: 1000, or 10 of lenet5 and vgg_cifar */
     int image_size; /* 0: the network's own */
 } tw_zoo_desc;
 /* Shapes and weight names as in torchvision's or timm's state_dict. Graphs end in logits. */

@@ -30,6 +30,7 @@ CASES = [
     ("alexnet", 1, None, False), ("alexnet", 2, 79, False),
     ("vgg11", 1, 64, False), ("vgg11_bn", 1, 45, False), ("vgg13", 1, 33, False), ("vgg13_bn", 1, 32, False),
     ("vgg16", 1, None, False), ("vgg16_bn", 1, 33, False), ("vgg19", 1, 32, False), ("vgg19_bn", 1, 50, False),
+    ("vgg_cifar", 2, None, False),
     ("resnet18", 1, None, True), ("resnet18", 2, 97, False), ("resnet34", 1, 64, False), ("resnet50", 1, None, False),
     ("resnet101", 1, 65, False), ("resnet152", 1, 64, False),
     ("mobilenet_v2", 1, None, True), ("mobilenet_v2", 2, 101, False),
@@ -55,6 +56,17 @@ class LeNet5(nn.Module):
         return self.fc3(self.relu4(self.fc2(self.relu3(self.fc1(torch.flatten(x, 1))))))
 
 
+class VggCifar(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.features = torchvision.models.vgg.make_layers([128, 128, "M", 256, 256, "M", 512, 512, "M"])
+        self.classifier = nn.Sequential(nn.Linear(8192, 4096), nn.ReLU(), nn.Dropout(), nn.Linear(4096, 4096),
+                                        nn.ReLU(), nn.Dropout(), nn.Linear(4096, 10))
+
+    def forward(self, x):
+        return self.classifier(torch.flatten(self.features(x), 1))
+
+
 # ---- the reference ----
 
 
@@ -66,6 +78,8 @@ def build(name, size):
     try:
         if name == "lenet5":
             net = LeNet5(size or 32)
+        elif name == "vgg_cifar":
+            net = VggCifar()
         elif name.startswith("efficientnet_lite"):
             net = EfficientNetLite(int(name[-1]))
         else:
@@ -213,7 +227,7 @@ def check(binary, case, renamed=False):
     name, batch, size, _ = case
     generator = torch.Generator().manual_seed(7)
     net = build(name, size)
-    side = size or {"lenet5": 32, "efficientnet_lite1": 240, "efficientnet_lite2": 260}.get(name, 224)
+    side = size or {"lenet5": 32, "vgg_cifar": 32, "efficientnet_lite1": 240, "efficientnet_lite2": 260}.get(name, 224)
     x = torch.randn(batch, 1 if name == "lenet5" else 3, side, side, generator=generator)
     randomise(net, x, generator)
     steps = sum(isinstance(m, (nn.Conv2d, nn.Linear)) for m in net.modules())

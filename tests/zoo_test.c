@@ -30,6 +30,7 @@ static const expectation expectations[] = {
     {"vgg16_bn", 138365992, 84, 0, 3, 224, 1000},
     {"vgg19", 143667240, 38, 0, 3, 224, 1000},
     {"vgg19_bn", 143678248, 102, 0, 3, 224, 1000},
+    {"vgg_cifar", 54957194, 18, 0, 3, 32, 10},
     {"resnet18", 11689512, 102, 3.6281, 3, 224, 1000},
     {"resnet34", 21797672, 182, 0, 3, 224, 1000},
     {"resnet50", 25557032, 267, 8.1784, 3, 224, 1000},
@@ -139,8 +140,13 @@ static void too_small(void)
         int size;
         const char *layer;
     } cases[] = {
-        {"lenet5", 15, "pool2"},   {"lenet5", 4, "too small"},         {"alexnet", 62, "features.12"},
-        {"vgg11", 31, "features"}, {"squeezenet1_0", 20, "features."}, {"squeezenet1_1", 16, "features."},
+        {"lenet5", 15, "pool2"},
+        {"lenet5", 4, "too small"},
+        {"alexnet", 62, "features.12"},
+        {"vgg11", 31, "features"},
+        {"vgg_cifar", 7, "features.14"},
+        {"squeezenet1_0", 20, "features."},
+        {"squeezenet1_1", 16, "features."},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         check_refused(cases[i].name, (tw_zoo_desc){.image_size = cases[i].size}, cases[i].layer);
@@ -184,6 +190,7 @@ static void layer_names(void)
         {"lenet5", {"conv1", "relu1", "pool1", "conv2.weight", "fc1", "fc3.bias"}},
         {"alexnet", {"features.0", "features.12", "avgpool", "classifier.0", "classifier.6.weight"}},
         {"vgg11_bn", {"features.1.running_var", "features.28", "classifier.3.bias"}},
+        {"vgg_cifar", {"features.0.weight", "features.14", "flatten", "classifier.2", "classifier.6.bias"}},
         {"resnet50", {"maxpool", "layer1.0.relu_3", "layer1.0.downsample.1.weight", "layer4.2.add", "fc.bias"}},
         {"resnet18", {"layer2.0.relu", "layer2.0.relu_2", "layer2.0.downsample.0.weight", "avgpool", "flatten"}},
         {"mobilenet_v2", {"features.1.conv.2", "features.3.add", "features.18.1.running_mean", "classifier.1"}},
@@ -219,6 +226,7 @@ static void preprocessing(void)
         {"efficientnet_lite3", 0, 312, 280, 0, 3, TW_BICUBIC, 127.0f / 255, 128.0f / 255},
         {"efficientnet_lite4", 0, 332, 300, 0, 3, TW_BICUBIC, 127.0f / 255, 128.0f / 255},
         {"efficientnet_lite4", 150, 166, 150, 0, 3, TW_BICUBIC, 127.0f / 255, 128.0f / 255},
+        {"vgg_cifar", 0, 32, 32, 0, 3, TW_BILINEAR, 0.4914f, 0.2470f},
         {"lenet5", 0, 28, 28, 2, 1, TW_BILINEAR, 0, 1},
         {"lenet5", 36, 32, 32, 2, 1, TW_BILINEAR, 0, 1},
     };

@@ -26,6 +26,7 @@ tw_value tw_zoo_lenet5(tw_net *net, tw_value x);
 tw_value tw_zoo_alexnet(tw_net *net, tw_value x);
 tw_value tw_zoo_vgg(tw_net *net, tw_value x);    /* variant: layers with weights */
 tw_value tw_zoo_vgg_bn(tw_net *net, tw_value x); /* likewise */
+tw_value tw_zoo_vgg_cifar(tw_net *net, tw_value x);
 tw_value tw_zoo_resnet(tw_net *net, tw_value x); /* variant: layers with weights */
 tw_value tw_zoo_mobilenet_v2(tw_net *net, tw_value x);
 tw_value tw_zoo_squeezenet(tw_net *net, tw_value x);        /* variant: 10 or 11, the version */

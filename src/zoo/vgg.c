@@ -1,8 +1,13 @@
 /* VGG (Simonyan and Zisserman 2014, configurations A, B, D and E), with batch normalisation on request, as in
- * torchvision. Five groups of 3x3 convolutions, each closed by a 2x2 maximum; the groups differ in depth alone. */
+ * torchvision. Groups of 3x3 convolutions, each closed by a 2x2 maximum; the groups differ in depth alone.
+ * vgg_cifar is the same idea for images of 32x32: three groups of two, and no pool before the classifier. */
 #include "net.h"
 
-enum { GROUPS = 5 };
+enum { GROUPS = 5, CIFAR_GROUPS = 3 };
+
+typedef struct group {
+    int depth, channels;
+} group;
 
 static const int *group_depths(int layers)
 {
@@ -16,34 +21,26 @@ static const int *group_depths(int layers)
     }
 }
 
-static tw_value features(tw_net *net, tw_value x, bool batchnorm)
+/* Adds one group; `index` counts the layers of features. */
+static tw_value add_group(tw_net *net, tw_value x, group this, bool batchnorm, int *index)
 {
-    static const int channels[GROUPS] = {64, 128, 256, 512, 512};
-    const int *depths = group_depths(net->variant);
     tw_graph *g = net->graph;
-    int index = 0;
-    tw_net_enter(net, "features.");
-    for (int group = 0; group < GROUPS; group++) {
-        for (int i = 0; i < depths[group]; i++) {
-            x = tw_graph_conv2d(g, x,
-                                &(tw_conv2d_desc){.name = tw_net_name(net, "%d", index++),
-                                                  .out_channels = channels[group],
-                                                  .kernel = {3},
-                                                  .padding = {1, 1, 1, 1},
-                                                  .bias = true});
-            if (batchnorm) x = tw_graph_batchnorm(g, x, 1e-5f, tw_net_name(net, "%d", index++));
-            x = tw_graph_relu(g, x, tw_net_name(net, "%d", index++));
-        }
-        x = tw_graph_pool(g, x, &(tw_pool_desc){.name = tw_net_name(net, "%d", index++), .kernel = {2}});
+    for (int i = 0; i < this.depth; i++) {
+        x = tw_graph_conv2d(g, x,
+                            &(tw_conv2d_desc){.name = tw_net_name(net, "%d", (*index)++),
+                                              .out_channels = this.channels,
+                                              .kernel = {3},
+                                              .padding = {1, 1, 1, 1},
+                                              .bias = true});
+        if (batchnorm) x = tw_graph_batchnorm(g, x, 1e-5f, tw_net_name(net, "%d", (*index)++));
+        x = tw_graph_relu(g, x, tw_net_name(net, "%d", (*index)++));
     }
-    return x;
+    return tw_graph_pool(g, x, &(tw_pool_desc){.name = tw_net_name(net, "%d", (*index)++), .kernel = {2}});
 }
 
-static tw_value build(tw_net *net, tw_value x, bool batchnorm)
+static tw_value classifier(tw_net *net, tw_value x)
 {
     tw_graph *g = net->graph;
-    x = features(net, x, batchnorm);
-    x = tw_graph_pool(g, x, &(tw_pool_desc){.name = "avgpool", .kind = TW_POOL_ADAPTIVE_AVERAGE, .output = {7, 7}});
     x = tw_graph_flatten(g, x, "flatten");
     x = tw_graph_linear(g, x, &(tw_linear_desc){"classifier.0", 4096, true});
     x = tw_graph_relu(g, x, "classifier.1");
@@ -54,6 +51,18 @@ static tw_value build(tw_net *net, tw_value x, bool batchnorm)
     return tw_graph_linear(g, x, &(tw_linear_desc){"classifier.6", net->classes, true});
 }
 
+static tw_value build(tw_net *net, tw_value x, bool batchnorm)
+{
+    static const int channels[GROUPS] = {64, 128, 256, 512, 512};
+    const int *depths = group_depths(net->variant);
+    int index = 0;
+    tw_net_enter(net, "features.");
+    for (int i = 0; i < GROUPS; i++) x = add_group(net, x, (group){depths[i], channels[i]}, batchnorm, &index);
+    x = tw_graph_pool(net->graph, x,
+                      &(tw_pool_desc){.name = "avgpool", .kind = TW_POOL_ADAPTIVE_AVERAGE, .output = {7, 7}});
+    return classifier(net, x);
+}
+
 tw_value tw_zoo_vgg(tw_net *net, tw_value x)
 {
     return build(net, x, false);
@@ -62,4 +71,13 @@ tw_value tw_zoo_vgg(tw_net *net, tw_value x)
 tw_value tw_zoo_vgg_bn(tw_net *net, tw_value x)
 {
     return build(net, x, true);
+}
+
+tw_value tw_zoo_vgg_cifar(tw_net *net, tw_value x)
+{
+    static const group groups[CIFAR_GROUPS] = {{2, 128}, {2, 256}, {2, 512}};
+    int index = 0;
+    tw_net_enter(net, "features.");
+    for (int i = 0; i < CIFAR_GROUPS; i++) x = add_group(net, x, groups[i], false, &index);
+    return classifier(net, x);
 }

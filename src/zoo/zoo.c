@@ -22,6 +22,11 @@ static const recipe tensorflow = {
     .mean = {127.0f / 255, 127.0f / 255, 127.0f / 255},
     .std = {128.0f / 255, 128.0f / 255, 128.0f / 255},
 };
+static const recipe cifar = {
+    .interpolation = TW_BILINEAR,
+    .mean = {0.4914f, 0.4822f, 0.4465f},
+    .std = {0.2470f, 0.2435f, 0.2616f},
+};
 static const recipe digits = {.interpolation = TW_BILINEAR, .std = {1, 1, 1}, .pad = 2};
 
 typedef struct network {
@@ -46,6 +51,7 @@ static const network networks[] = {
     {"vgg16_bn", tw_zoo_vgg_bn, 16, IMAGENET},
     {"vgg19", tw_zoo_vgg, 19, IMAGENET},
     {"vgg19_bn", tw_zoo_vgg_bn, 19, IMAGENET},
+    {"vgg_cifar", tw_zoo_vgg_cifar, 0, 3, 32, 10, 32, &cifar},
     {"resnet18", tw_zoo_resnet, 18, IMAGENET},
     {"resnet34", tw_zoo_resnet, 34, IMAGENET},
     {"resnet50", tw_zoo_resnet, 50, IMAGENET},
