@@ -11,10 +11,10 @@
 #include <string.h>
 #include <unistd.h>
 
-extern const cli_command cli_devices, cli_designs, cli_inspect, cli_classify, cli_run, cli_bench, cli_profile,
-    cli_verify;
+extern const cli_command cli_devices, cli_designs, cli_inspect, cli_convert, cli_classify, cli_run, cli_bench,
+    cli_profile, cli_verify;
 
-static const cli_command *const commands[] = {&cli_devices, &cli_designs, &cli_inspect, &cli_classify,
+static const cli_command *const commands[] = {&cli_devices, &cli_designs, &cli_inspect, &cli_convert, &cli_classify,
                                               &cli_run,     &cli_bench,   &cli_profile, &cli_verify};
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -68,7 +68,7 @@ static void print_overview(void)
 static void print_zoo(void)
 {
     int column = 0;
-    puts("\nMODEL is one of");
+    puts("\nMODEL is a .onnx file, or one of");
     for (size_t i = 0; i < tw_zoo_count(); i++) {
         int length = (int)strlen(tw_zoo_name(i)) + 2;
         if (column && column + length > 100) column = 0;

@@ -23,6 +23,7 @@ static const char *const format_names[] = {[TW_FORMAT_TABLE] = "table",
                                            [TW_FORMAT_JSONL] = "jsonl",
                                            [TW_FORMAT_CSV] = "csv",
                                            [TW_FORMAT_MD] = "md"};
+static const char *const interpolation_names[] = {[TW_BILINEAR] = "bilinear", [TW_BICUBIC] = "bicubic"};
 #define NAMES(array) ((cli_names){array, sizeof(array) / sizeof *(array)})
 
 const char *cli_precision_name(int precision)
@@ -212,6 +213,53 @@ static tw_status parse_image_size(cli_options *options, char *text, tw_error *er
     return read_integer(text, 1, 16384, &options->image_size, error);
 }
 
+static tw_status parse_resize(cli_options *options, char *text, tw_error *error)
+{
+    return read_integer(text, 1, 16384, &options->preprocess.resize, error);
+}
+
+static tw_status parse_crop(cli_options *options, char *text, tw_error *error)
+{
+    return read_integer(text, 1, 16384, &options->preprocess.crop, error);
+}
+
+static tw_status parse_interpolation(cli_options *options, char *text, tw_error *error)
+{
+    int index = 0;
+    tw_status status = read_name("interpolation", text, NAMES(interpolation_names), &index, error);
+    options->preprocess.interpolation = (tw_interpolation)index;
+    return status;
+}
+
+/* One number for each channel, or one for all. */
+static tw_status parse_channels(char *text, double high, float values[3], tw_error *error)
+{
+    cli_texts texts;
+    tw_status status = split(text, &texts, error);
+    if (status == TW_OK && texts.count != 1 && texts.count != 3)
+        return tw_fail(error, TW_INVALID, "%d numbers, expected one, or three: red, green, blue", texts.count);
+    for (int i = 0; i < 3 && status == TW_OK; i++) {
+        double value = 0;
+        status = read_number(texts.items[texts.count == 3 ? i : 0], high, &value, error);
+        values[i] = (float)value;
+    }
+    return status;
+}
+
+static tw_status parse_mean(cli_options *options, char *text, tw_error *error)
+{
+    return parse_channels(text, 1, options->preprocess.mean, error);
+}
+
+static tw_status parse_std(cli_options *options, char *text, tw_error *error)
+{
+    const float *std = options->preprocess.std;
+    tw_status status = parse_channels(text, 1000, options->preprocess.std, error);
+    if (status == TW_OK && (std[0] <= 0 || std[1] <= 0 || std[2] <= 0))
+        return tw_fail(error, TW_INVALID, "0, by which pixels would be divided");
+    return status;
+}
+
 static tw_status parse_top(cli_options *options, char *text, tw_error *error)
 {
     return read_integer(text, 1, 1000000, &options->top, error);
@@ -270,12 +318,17 @@ static const option_info infos[CLI_OPTIONS] = {
     [CLI_SEED] = {"seed", "N", parse_seed, "of random weights and inputs (default 1)"},
     [CLI_WEIGHTS] = {"weights", "FILE", NULL, "safetensors, or a PyTorch state_dict (.pt, .pth)"},
     [CLI_IMAGE_SIZE] = {"image-size", "N", parse_image_size, "height and width of the input (default: the network's)"},
+    [CLI_RESIZE] = {"resize", "N", parse_resize, "resize a photograph's shorter side to N pixels"},
+    [CLI_CROP] = {"crop", "N", parse_crop, "then take the centre N x N; zeros surround one smaller than the input"},
+    [CLI_INTERPOLATION] = {"interpolation", "I", parse_interpolation, "bilinear or bicubic"},
+    [CLI_MEAN] = {"mean", "R,G,B", parse_mean, "then subtract from pixels of 0..1"},
+    [CLI_STD] = {"std", "R,G,B", parse_std, "and divide by"},
     [CLI_LABELS] = {"labels", "FILE", NULL,
                     "names of the classes: a line each, or JSON (an array, or an object \"0\": \"name\")"},
     [CLI_TOP] = {"top", "K", parse_top, "how many classes to show (default 5)"},
     [CLI_LAYERS] = {"layers", NULL, NULL, "show which design ran each layer, and its time"},
     [CLI_INPUT] = {"input", "FILE", NULL, "the input, float32, .npy: [batch][channels][height][width]"},
-    [CLI_OUTPUT] = {"output", "FILE", NULL, "where the output goes, .npy"},
+    [CLI_OUTPUT] = {"output", "FILE", NULL, "where the output goes: .npy (run), .onnx or .safetensors (convert)"},
     [CLI_DUMP_LAYERS] = {"dump-layers", "DIR", NULL, "write every value that the plan keeps, DIR/NAME.npy"},
     [CLI_LAYER] = {"layer", "OP:DESC", NULL, "one layer, as conv2d:mb1ic64ih56oc64oh56kh3ph1"},
     [CLI_SHAPES] = {"shapes", "[OP:]FILE", NULL, "the layers in a benchdnn shape file; OP is conv2d unless named"},

@@ -17,6 +17,11 @@ typedef enum cli_option {
     CLI_SEED,
     CLI_WEIGHTS,
     CLI_IMAGE_SIZE,
+    CLI_RESIZE,
+    CLI_CROP,
+    CLI_INTERPOLATION,
+    CLI_MEAN,
+    CLI_STD,
     CLI_LABELS,
     CLI_TOP,
     CLI_LAYERS,
@@ -39,6 +44,9 @@ typedef enum cli_option {
 } cli_option;
 
 #define CLI_BIT(option) ((uint64_t)1 << (option))
+/* How photographs become input, where a command takes photographs. */
+#define CLI_PREPROCESSING                                                                                              \
+    (CLI_BIT(CLI_RESIZE) | CLI_BIT(CLI_CROP) | CLI_BIT(CLI_INTERPOLATION) | CLI_BIT(CLI_MEAN) | CLI_BIT(CLI_STD))
 
 typedef struct cli_texts {
     const char *items[CLI_MAX_LIST];
@@ -65,7 +73,8 @@ typedef struct cli_options {
     bool fallback;
     uint64_t seed; /* 1 */
     const char *weights, *labels, *layer, *shapes, *image, *input, *output, *dump_layers, *trace;
-    int image_size, top; /* 0: the network's own; 5 */
+    int image_size, top;      /* 0: the network's own; 5 */
+    tw_preprocess preprocess; /* those parts of it that were given */
     tw_timing_desc timing;
     tw_format format;
     bool help; /* --help was given; nothing else was checked */

@@ -24,7 +24,7 @@ DATA = os.environ.get("TILEWISE_DATA") or os.path.join(
 FOLDER = tempfile.mkdtemp(prefix="tilewise-cli-")
 QUICK = ["--iterations", "2", "--warmUp", "0", "--duration", "0.01", "--threads", "1"]
 LAYER = "conv2d:mb1ic16ih14oc32kh3ph1"
-COMMANDS = ["devices", "designs", "inspect", "classify", "run", "bench", "profile", "verify"]
+COMMANDS = ["devices", "designs", "inspect", "convert", "classify", "run", "bench", "profile", "verify"]
 ROW_KEYS = ["device", "model", "batch", "precision", "threads"]
 BENCH_KEYS = ROW_KEYS + """layer op problem design status reason samples min_ms median_ms mean_ms p90_ms p95_ms p99_ms
     cv init_ms preprocess_ms h2d_ms device_ms d2h_ms flops bytes gflops gbps roofline_pct max_abs_err

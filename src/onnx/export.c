@@ -1,6 +1,6 @@
 /* tw_onnx_write(): a graph and its parameters as an ONNX file, written from front to back. */
-#include "formats/file.h"
 #include "onnx/export.h"
+#include "formats/file.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -236,10 +236,10 @@ tw_status tw_onnx_write(const char *path, const tw_graph *graph, tw_error *error
     _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "numbers are written as they lie in memory");
     tw_export to = {.graph = graph};
     tw_status status = check_graph(graph, error);
-    if (status == TW_OK) status = tw_names_create(graph, &to.names, error);
+    if (status == TW_OK) status = tw_export_names_create(graph, &to.names, error);
     if (status == TW_OK) status = append_graph(&to, error);
     if (status == TW_OK) status = write_file(&to, path, error);
-    tw_names_free(&to.names);
+    tw_export_names_free(&to.names);
     free(to.data);
     return status;
 }

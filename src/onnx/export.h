@@ -6,24 +6,12 @@
 #ifndef TW_ONNX_EXPORT_H
 #define TW_ONNX_EXPORT_H
 
-#include "core/graph.h"
-#include "core/status.h"
 #include "onnx.pb-c.h"
-
-/* What files call each value: its name, but a parameter's alias where nothing else has that name. */
-typedef struct tw_names {
-    const char **of;    /* by value */
-    const char **taken; /* every name and alias of the graph, sorted */
-    size_t count;       /* of `taken` */
-} tw_names;
-
-tw_status tw_names_create(const tw_graph *graph, tw_names *names, tw_error *error);
-void tw_names_free(tw_names *names);
-bool tw_names_has(const tw_names *names, const char *name);
+#include "onnx/export_names.h"
 
 typedef struct tw_export {
     const tw_graph *graph;
-    tw_names names;
+    tw_export_names names;
     uint8_t *data; /* fields of the GraphProto, but for parameters */
     size_t bytes, capacity;
 } tw_export;

@@ -1,5 +1,4 @@
-/* Names for a graph's values in a file: aliases are those that the file a parameter came from had for it. */
-#include "onnx/export.h"
+#include "onnx/export_names.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,17 +9,17 @@ static int compare(const void *a, const void *b)
 }
 
 /* Where `name` stands among the sorted names; null: nowhere. */
-static const char *const *find(const tw_names *names, const char *name)
+static const char *const *find(const tw_export_names *names, const char *name)
 {
     return bsearch(&name, names->taken, names->count, sizeof *names->taken, compare);
 }
 
-bool tw_names_has(const tw_names *names, const char *name)
+bool tw_export_names_has(const tw_export_names *names, const char *name)
 {
     return find(names, name);
 }
 
-static bool is_unique(const tw_names *names, const char *name)
+static bool is_unique(const tw_export_names *names, const char *name)
 {
     const char *const *at = find(names, name);
     size_t index = (size_t)(at - names->taken);
@@ -32,12 +31,12 @@ static bool has_alias(const tw_graph_value *value)
     return value->alias && *value->alias && strcmp(value->alias, value->name) != 0;
 }
 
-tw_status tw_names_create(const tw_graph *graph, tw_names *names, tw_error *error)
+tw_status tw_export_names_create(const tw_graph *graph, tw_export_names *names, tw_error *error)
 {
     size_t values = (size_t)graph->n_values;
-    *names = (tw_names){calloc(values + 1, sizeof *names->of), calloc(2 * values + 1, sizeof *names->taken), 0};
+    *names = (tw_export_names){calloc(values + 1, sizeof *names->of), calloc(2 * values + 1, sizeof *names->taken), 0};
     if (!names->of || !names->taken) {
-        tw_names_free(names);
+        tw_export_names_free(names);
         return tw_no_memory(error, 3 * values * sizeof *names->of, "names");
     }
     for (size_t i = 0; i < values; i++) {
@@ -52,9 +51,9 @@ tw_status tw_names_create(const tw_graph *graph, tw_names *names, tw_error *erro
     return TW_OK;
 }
 
-void tw_names_free(tw_names *names)
+void tw_export_names_free(tw_export_names *names)
 {
     free(names->of);
     free(names->taken);
-    *names = (tw_names){0};
+    *names = (tw_export_names){0};
 }

@@ -110,7 +110,7 @@ static tw_status make_name(message *m, const char *what, const char **name, tw_e
     char *made = malloc(size);
     if (!made) return tw_no_memory(error, size, "a name");
     snprintf(made, size, "%s.%s", m->node->name, what);
-    for (; tw_names_has(&m->to->names, made); length++) memcpy(made + length, "_", 2);
+    for (; tw_export_names_has(&m->to->names, made); length++) memcpy(made + length, "_", 2);
     m->made[m->n_made++] = made;
     *name = made;
     return TW_OK;
