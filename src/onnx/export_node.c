@@ -360,13 +360,11 @@ static const struct {
 tw_status tw_export_node(tw_export *to, const tw_node *node, tw_error *error)
 {
     message m = {.to = to, .node = node};
-    tw_status status = tw_fail(error, TW_UNAVAILABLE, "%s: %s has no form in ONNX", node->name, node->op->name);
-    for (size_t i = 0; i < sizeof writers / sizeof *writers; i++)
-        if (strcmp(writers[i].op, node->op->name) == 0) {
-            begin_with_operands(&m, writers[i].type);
-            status = writers[i].write(&m, error);
-            break;
-        }
-    for (int i = 0; i < m.n_made; i++) free(m.made[i]);
+    size_t i = 0, count = sizeof writers / sizeof *writers;
+    while (i < count && strcmp(writers[i].op, node->op->name) != 0) i++;
+    if (i == count) return tw_fail(error, TW_UNAVAILABLE, "%s: %s has no form in ONNX", node->name, node->op->name);
+    begin_with_operands(&m, writers[i].type);
+    tw_status status = writers[i].write(&m, error);
+    for (int made = 0; made < m.n_made; made++) free(m.made[made]);
     return status;
 }
