@@ -8,11 +8,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 /* Memory that tensors own. */
 typedef struct block {
     struct block *next;
-    max_align_t data[];
+    void *data;
 } block;
 
 struct tw_onnx_model {
@@ -56,8 +58,9 @@ static void release(void *context, void *memory)
 
 static void *allocate_block(tw_onnx_model *model, size_t bytes, tw_error *error)
 {
-    block *made = bytes <= model->limit - model->used ? malloc(sizeof *made + bytes) : NULL;
-    if (!made) {
+    block *made = bytes <= model->limit - model->used ? malloc(sizeof *made) : NULL;
+    if (!made || !(made->data = tw_alloc(bytes))) {
+        free(made);
         tw_no_memory(error, bytes, "a tensor");
         return NULL;
     }
@@ -150,6 +153,7 @@ void tw_onnx_model_release(tw_onnx_model *model)
     if (model->proto) onnx__model_proto__free_unpacked(model->proto, &model->allocator);
     while (model->blocks) {
         block *next = model->blocks->next;
+        free(model->blocks->data);
         free(model->blocks);
         model->blocks = next;
     }
@@ -217,6 +221,27 @@ static bool parse_size(const char *text, size_t *value)
     return errno == 0 && *end == 0;
 }
 
+/* Protobuf aligns nothing, and kernels want floats on 4 bytes: such a tensor is copied. The file's pages go back to the
+ * system on the way, so that the process never holds both. */
+static tw_status align_floats(tw_onnx_model *model, tw_tensor *view, size_t bytes, tw_error *error)
+{
+    enum { CHUNK = 8 << 20 };
+    const char *from = view->data;
+    if (view->dtype != TW_F32 || (uintptr_t)from % sizeof(float) == 0) return TW_OK;
+    char *to = allocate_block(model, bytes, error);
+    if (!to) return TW_OUT_OF_MEMORY;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    for (size_t at = 0; at < bytes; at += CHUNK) {
+        size_t count = bytes - at < CHUNK ? bytes - at : CHUNK;
+        memcpy(to + at, from + at, count);
+        uintptr_t first = ((uintptr_t)from + at + page - 1) / page * page,
+                  last = ((uintptr_t)from + at + count) / page * page;
+        if (first < last) madvise((void *)first, last - first, MADV_DONTNEED);
+    }
+    view->data = to;
+    return TW_OK;
+}
+
 static tw_status external_view(tw_onnx_model *model, const Onnx__TensorProto *proto, size_t bytes, tw_tensor *view,
                                tw_error *error)
 {
@@ -239,7 +264,7 @@ static tw_status external_view(tw_onnx_model *model, const Onnx__TensorProto *pr
         return tw_fail(error, TW_INVALID, "external data at byte %zu, %zu long, of \"%.200s\", which has %zu bytes",
                        offset, length, location, file.bytes);
     view->data = (void *)(file.data + offset);
-    return TW_OK;
+    return align_floats(model, view, bytes, error);
 }
 
 /* int32_data also holds the narrow types, float16 and bfloat16 as their bits. */
@@ -328,7 +353,7 @@ static tw_status placed_view(tw_onnx_model *model, const tw_onnx_place *place, s
     size_t bytes = count * tw_dtype_bytes(view->dtype);
     if (place->bytes != bytes) return wrong_size(place->bytes, bytes, "bytes", error);
     view->data = (void *)data;
-    return TW_OK;
+    return align_floats(model, view, bytes, error);
 }
 
 /* Numbers that were stored one field each, which protobuf-c has put into arrays. */

@@ -24,8 +24,8 @@ const Onnx__ModelProto *tw_onnx_model_proto(const tw_onnx_model *model);
 
 /* The numbers of a tensor of the message: raw, typed or external, whichever it has. Checked: the element type is known,
  * dimensions are not negative, and the data has just the bytes that they ask for. The view's data is in the mapped file
- * (and then possibly unaligned: copy numbers out with memcpy) or in memory of the model; it lives as long as the
- * model. Rank 0 is a scalar. Types: float, float16, bfloat16, double, int8/16/32/64, uint8, bool. */
+ * or in memory of the model, float on 4 bytes (others maybe unaligned: copy numbers out with memcpy); it lives as long
+ * as the model. Rank 0 is a scalar. Types: float, float16, bfloat16, double, int8/16/32/64, uint8, bool. */
 tw_status tw_onnx_model_tensor(tw_onnx_model *model, const Onnx__TensorProto *proto, tw_tensor *view, tw_error *error);
 
 #endif
