@@ -78,7 +78,8 @@ static bool fill_strings(tw_onnx_model *model, ProtobufCMessage *message)
     for (unsigned i = 0; i < type->n_fields; i++) {
         const ProtobufCFieldDescriptor *field = &type->fields[i];
         char *member = (char *)message + field->offset;
-        if (field->type == PROTOBUF_C_TYPE_STRING && field->label == PROTOBUF_C_LABEL_OPTIONAL) {
+        bool shared = field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF; /* one member's memory is the others' */
+        if (field->type == PROTOBUF_C_TYPE_STRING && field->label == PROTOBUF_C_LABEL_OPTIONAL && !shared) {
             char **text = (char **)member;
             if (*text) continue;
             *text = allocate(model, 1);
@@ -90,9 +91,7 @@ static bool fill_strings(tw_onnx_model *model, ProtobufCMessage *message)
             for (size_t j = 0; j < count; j++)
                 if (!fill_strings(model, items[j])) return false;
         } else if (field->type == PROTOBUF_C_TYPE_MESSAGE) {
-            /* Of a oneof, one member's memory is the others': only the case that is set is a message. */
-            bool is_set = !(field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) ||
-                          *(uint32_t *)((char *)message + field->quantifier_offset) == field->id;
+            bool is_set = !shared || *(uint32_t *)((char *)message + field->quantifier_offset) == field->id;
             ProtobufCMessage *nested = is_set ? *(ProtobufCMessage **)member : NULL;
             if (nested && !fill_strings(model, nested)) return false;
         }
