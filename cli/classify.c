@@ -456,14 +456,16 @@ const cli_command cli_classify = {
     .text =
         "IMAGE is a JPEG or PNG file, or a folder of them. Weights are those of --weights, else of the data folder\n"
         "that 'make demo' fills ($TILEWISE_DATA, else ~/.local/share/tilewise). Several devices are shown side by\n"
-        "side; they agree where no class's probability differs by more than 0.001 (in fp32).",
+        "side; they agree where no class's probability differs by more than 0.001 (in fp32). An ONNX file whose network\n"
+        "the zoo does not know takes photographs as networks for ImageNet do, or grey ones of 0..1, unless options say\n"
+        "otherwise.",
     .examples = "  tilewise classify efficientnet_lite0 cat.jpg\n"
                 "  tilewise classify resnet18 --weights resnet18.pth --top 3 photos/ -o json\n"
                 "  tilewise classify efficientnet_lite0 cat.jpg --layers",
     .options = CLI_BIT(CLI_TOP) | CLI_BIT(CLI_LABELS) | CLI_BIT(CLI_LAYERS) | CLI_BIT(CLI_WEIGHTS) |
                CLI_BIT(CLI_DEVICE) | CLI_BIT(CLI_DESIGN) | CLI_BIT(CLI_FALLBACK) | CLI_BIT(CLI_PRECISION) |
                CLI_BIT(CLI_THREADS) | CLI_BIT(CLI_BATCH) | CLI_BIT(CLI_IMAGE_SIZE) | CLI_BIT(CLI_FORMAT) |
-               CLI_BIT(CLI_HELP),
+               CLI_BIT(CLI_HELP) | CLI_PREPROCESSING,
     .lists = CLI_BIT(CLI_DEVICE),
     .min_arguments = 2,
     .max_arguments = 1 << 30,
