@@ -285,10 +285,11 @@ tw_status tw_onnx_write(const char *path, const tw_graph *graph, tw_error *error
 typedef struct tw_dataset tw_dataset;
 typedef enum tw_split { TW_SPLIT_TEST, TW_SPLIT_TRAIN } tw_split;
 typedef struct tw_dataset_desc {
-    tw_split split; /* of IDX and CIFAR folders; a folder with train/ and val/ or test/ inside likewise */
+    tw_split split;   /* of IDX and CIFAR folders; a folder with train/ and val/ or test/ inside likewise */
+    size_t max_bytes; /* of pixels inflated to memory; 0: 4 GiB */
 } tw_dataset_desc;
 /* Told apart by what the folder holds: IDX files by MNIST's names (train-images-idx3-ubyte, t10k-labels-idx1-ubyte,
- * with or without .gz; LeCun, Cortes and Burges), CIFAR-10's or CIFAR-100's binary version (Krizhevsky 2009; fine
+ * with or without .gz; LeCun, Cortes and Burges; `path` may also be such a file of images), CIFAR-10's or CIFAR-100's binary version (Krizhevsky 2009; fine
  * labels), or one folder of JPEG and PNG files a class, the classes sorted by name, as torchvision's ImageFolder. */
 tw_status tw_dataset_open(const char *path, const tw_dataset_desc *desc, tw_dataset **dataset, tw_error *error);
 void tw_dataset_release(tw_dataset *dataset);
@@ -327,7 +328,8 @@ tw_status tw_loader_create(tw_dataset *dataset, const tw_loader_desc *desc, tw_l
 /* Image files without labels; `paths` are copied. */
 tw_status tw_loader_create_files(const char *const *paths, size_t count, const tw_loader_desc *desc, tw_loader **loader,
                                  tw_error *error);
-/* The next batch, which stays valid until the next call. Fails only as the machine fails: memory, threads. */
+/* The next batch, which stays valid until the next call. Fails where a compressed data set turns out to be damaged,
+ * which only reading it shows: then with the batch that needs the damaged part, its end at the latest. */
 tw_status tw_loader_next(tw_loader *loader, tw_batch *batch, tw_error *error);
 void tw_loader_destroy(tw_loader *loader);
 

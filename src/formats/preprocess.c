@@ -25,7 +25,7 @@ static placement place(int resized, int crop)
     return (placement){.resized = resized, .first = half + (twice & half & 1), .count = crop};
 }
 
-static tw_status check(const tw_preprocess *how, tw_error *error)
+tw_status tw_preprocess_check(const tw_preprocess *how, tw_error *error)
 {
     if (how->channels != 1 && how->channels != 3)
         return tw_fail(error, TW_INVALID, "preprocessing: channels is %d, expected 1 or 3", how->channels);
@@ -61,8 +61,7 @@ static tw_status place_crop(const tw_image *image, const tw_preprocess *how, pla
     return TW_OK;
 }
 
-/* A channel's input value for each pixel value. */
-static void make_table(const tw_preprocess *how, int channel, float table[256])
+void tw_preprocess_table(const tw_preprocess *how, int channel, float table[256])
 {
     for (int v = 0; v < 256; v++) table[v] = ((float)v / 255.0f - how->mean[channel]) / how->std[channel];
 }
@@ -74,7 +73,7 @@ static void normalize(const tw_preprocess *how, const placement *across, const p
     int side = how->crop + 2 * how->pad;
     for (int c = 0; c < how->channels; c++) {
         float table[256];
-        make_table(how, c, table);
+        tw_preprocess_table(how, c, table);
         for (int y = 0; y < side; y++) {
             int crop_y = y - how->pad, in_y = crop_y - down->before;
             bool row_padded = crop_y < 0 || crop_y >= how->crop, row_there = in_y >= 0 && in_y < down->count;
@@ -94,7 +93,7 @@ tw_status tw_image_preprocess(const tw_image *image, const tw_preprocess *how, f
 {
     placement across, down;
     tw_status status = tw_image_check(image, error);
-    if (status == TW_OK) status = check(how, error);
+    if (status == TW_OK) status = tw_preprocess_check(how, error);
     if (status == TW_OK) status = place_crop(image, how, &across, &down, error);
     if (status != TW_OK) return status;
     size_t bytes = (size_t)across.count * (size_t)down.count * (size_t)how->channels;

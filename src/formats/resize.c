@@ -133,11 +133,10 @@ static void filter_row_grey(const axis *a, const uint8_t *in, int columns, uint8
     }
 }
 
-/* ITU-R 601-2 luma in 16-bit fixed point: rgb[width][3] -> grey[width] */
+/* rgb[width][3] -> grey[width] */
 static void luma_row(const uint8_t *rgb, int width, uint8_t *grey)
 {
-    for (int x = 0; x < width; x++, rgb += 3)
-        grey[x] = (uint8_t)((rgb[0] * 19595 + rgb[1] * 38470 + rgb[2] * 7471 + 0x8000) >> 16);
+    for (int x = 0; x < width; x++, rgb += 3) grey[x] = tw_luma(rgb[0], rgb[1], rgb[2]);
 }
 
 /* out[bytes] = sum over count rows of weight * row */

@@ -70,7 +70,7 @@ static tw_status choose_isa(tw_isa *isa, tw_error *error)
 
 /* ---- description ---- */
 
-static int available_cores(void)
+int tw_cpu_available_cores(void)
 {
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) == 0) {
@@ -159,7 +159,7 @@ static tw_status cpu_open(int index, const tw_device_desc *desc, tw_device **dev
     strcpy(info->id, "cpu");
     snprintf(info->features, sizeof info->features, "%s", isa_names[isa]);
     read_name(info->name, sizeof info->name);
-    info->threads = desc->threads ? desc->threads : available_cores();
+    info->threads = desc->threads ? desc->threads : tw_cpu_available_cores();
     info->memory_bytes = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
     info->peak_flops = nominal_flops(isa) * info->threads;
     info->peak_bytes = nominal_bandwidth(info->threads);

@@ -27,6 +27,9 @@ static inline int tw_cpu_threads(const tw_device *device)
     return device->info.threads;
 }
 
+/* Cores that this process may use. */
+int tw_cpu_available_cores(void);
+
 /* Every cpu_*.c in src/ops, and src/devices/cpu/peak.c, is compiled once for each instruction set, with TW_VARIANT set to
  * portable, neon, avx2 or avx512 and the compiler's flags to match; the registry picks the device's own variant. So a
  * design defines its record by this macro, and everything else in its file is static:

@@ -1,0 +1,218 @@
+/* A folder of images, one subfolder a class, in the order of torchvision's ImageFolder: classes by name, compared byte
+ * by byte; within one, all files below it, by their folder's path, then by their own name. JPEG and PNG files count,
+ * by their ending. A class may be empty, so that a part of a data set keeps the numbers of its classes. */
+#include "data/dataset.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#define MAX_DEPTH 64
+
+/* Paths, which grow. */
+typedef struct list {
+    char **items;
+    size_t count, capacity;
+} list;
+
+static void free_list(list *l)
+{
+    for (size_t i = 0; i < l->count; i++) free(l->items[i]);
+    free(l->items);
+    *l = (list){0};
+}
+
+/* Takes the text, which may be null for want of memory. */
+static tw_status push(list *l, char *text, tw_error *error)
+{
+    if (text && l->count == l->capacity) {
+        size_t capacity = l->capacity ? 2 * l->capacity : 64;
+        char **grown = realloc(l->items, capacity * sizeof *grown);
+        if (!grown) {
+            free(text);
+            text = NULL;
+        } else {
+            l->items = grown;
+            l->capacity = capacity;
+        }
+    }
+    if (!text) return tw_no_memory(error, l->capacity * sizeof *l->items, "file names");
+    l->items[l->count++] = text;
+    return TW_OK;
+}
+
+static bool is_image(const char *name)
+{
+    static const char *const endings[] = {".jpg", ".jpeg", ".png"};
+    size_t length = strlen(name);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        size_t ending = strlen(endings[i]);
+        if (length >= ending && strcasecmp(name + length - ending, endings[i]) == 0) return true;
+    }
+    return false;
+}
+
+/* Most file systems tell what an entry is; a link, or one of which they don't, costs a look. */
+static bool is_folder(const char *path, const struct dirent *entry)
+{
+    struct stat info;
+    if (entry->d_type != DT_LNK && entry->d_type != DT_UNKNOWN) return entry->d_type == DT_DIR;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+typedef struct contents {
+    list folders, images; /* paths */
+    size_t others;
+} contents;
+
+static void free_contents(contents *c)
+{
+    free_list(&c->folders);
+    free_list(&c->images);
+}
+
+static tw_status read_folder(const char *path, contents *found, tw_error *error)
+{
+    DIR *folder = opendir(path);
+    if (!folder) return tw_fail(error, TW_INVALID, "%s: %s", path, strerror(errno));
+    tw_status status = TW_OK;
+    for (struct dirent *entry; status == TW_OK && (entry = readdir(folder));) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        char *child = tw_path_join(path, entry->d_name);
+        if (child && is_folder(child, entry)) {
+            status = push(&found->folders, child, error);
+        } else if (!child || is_image(entry->d_name)) {
+            status = push(&found->images, child, error);
+        } else {
+            found->others++;
+            free(child);
+        }
+    }
+    closedir(folder);
+    return status;
+}
+
+/* A folder and those it lies in: a link back to one of them is not followed. */
+typedef struct level {
+    const struct level *above;
+    dev_t device;
+    ino_t inode;
+    int depth;
+} level;
+
+static bool is_loop(const level *l)
+{
+    for (const level *a = l->above; a; a = a->above)
+        if (a->device == l->device && a->inode == l->inode) return true;
+    return false;
+}
+
+/* All images below a folder, in no order. */
+static tw_status collect(const char *path, const level *above, list *images, tw_error *error)
+{
+    struct stat info;
+    if (stat(path, &info) != 0) return tw_fail(error, TW_INVALID, "%s: %s", path, strerror(errno));
+    level here = {.above = above, .device = info.st_dev, .inode = info.st_ino, .depth = above ? above->depth + 1 : 1};
+    if (is_loop(&here)) return TW_OK;
+    if (here.depth > MAX_DEPTH) return tw_fail(error, TW_INVALID, "%s: folders lie more than %d deep", path, MAX_DEPTH);
+    contents found = {.images = *images};
+    tw_status status = read_folder(path, &found, error);
+    *images = found.images;
+    for (size_t i = 0; i < found.folders.count && status == TW_OK; i++)
+        status = collect(found.folders.items[i], &here, images, error);
+    free_list(&found.folders);
+    return status;
+}
+
+static int by_path(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int by_folder_then_name(const void *a, const void *b)
+{
+    const char *x = *(char *const *)a, *y = *(char *const *)b;
+    size_t x_folder = (size_t)(strrchr(x, '/') - x), y_folder = (size_t)(strrchr(y, '/') - y);
+    int order = memcmp(x, y, x_folder < y_folder ? x_folder : y_folder);
+    if (order != 0) return order;
+    if (x_folder != y_folder) return x_folder < y_folder ? -1 : 1;
+    return strcmp(x + x_folder, y + y_folder);
+}
+
+/* The folder of the split, where there are folders of splits. */
+static char *choose_split(const char *path, tw_split split)
+{
+    static const char *const names[] = {"train", "val", "test"};
+    char *paths[3];
+    bool there[3];
+    struct stat info;
+    for (int i = 0; i < 3; i++) {
+        paths[i] = tw_path_join(path, names[i]);
+        there[i] = paths[i] && stat(paths[i], &info) == 0 && S_ISDIR(info.st_mode);
+    }
+    int chosen = !there[0] || (!there[1] && !there[2]) ? -1 : split == TW_SPLIT_TRAIN ? 0 : there[1] ? 1 : 2;
+    char *result = chosen < 0 ? tw_strdup(path) : paths[chosen];
+    for (int i = 0; i < 3; i++)
+        if (i != chosen) free(paths[i]);
+    return result;
+}
+
+static tw_status read_classes(const contents *root, tw_dataset *dataset, list *images, tw_error *error)
+{
+    size_t classes = root->folders.count;
+    dataset->class_names = calloc(classes, sizeof *dataset->class_names);
+    if (!dataset->class_names) return tw_no_memory(error, classes * sizeof *dataset->class_names, "class names");
+    dataset->info.classes = classes;
+    tw_status status = TW_OK;
+    for (size_t c = 0; c < classes && status == TW_OK; c++) {
+        const char *path = root->folders.items[c];
+        size_t first = images->count;
+        dataset->class_names[c] = tw_strdup(strrchr(path, '/') + 1);
+        if (!dataset->class_names[c]) return tw_no_memory(error, strlen(path), "class names");
+        status = collect(path, NULL, images, error);
+        size_t count = images->count - first;
+        if (status != TW_OK || count == 0) continue;
+        qsort(images->items + first, count, sizeof *images->items, by_folder_then_name);
+        int *labels = realloc(dataset->labels, images->count * sizeof *labels);
+        if (!labels) return tw_no_memory(error, images->count * sizeof *labels, "labels");
+        dataset->labels = labels;
+        for (size_t i = first; i < images->count; i++) labels[i] = (int)c;
+    }
+    return status;
+}
+
+static tw_status fill(const char *path, contents *root, tw_dataset *dataset, tw_error *error)
+{
+    tw_status status = read_folder(path, root, error);
+    if (status != TW_OK) return status;
+    if (root->folders.count == 0)
+        return tw_fail(
+            error, TW_INVALID,
+            "%s: holds %zu images and %zu other files; expected IDX or CIFAR files, or a folder of images for "
+            "each class",
+            path, root->images.count, root->others);
+    qsort(root->folders.items, root->folders.count, sizeof *root->folders.items, by_path);
+    list images = {0};
+    status = read_classes(root, dataset, &images, error);
+    dataset->paths = images.items;
+    dataset->info.images = images.count;
+    if (status == TW_OK && images.count == 0)
+        status = tw_fail(error, TW_INVALID, "%s: %zu folders, but no .jpg, .jpeg or .png file in them", path,
+                         root->folders.count);
+    return status;
+}
+
+tw_status tw_folder_open(const char *path, const tw_dataset_desc *desc, tw_dataset *dataset, tw_error *error)
+{
+    char *chosen = choose_split(path, desc->split);
+    if (!chosen) return tw_no_memory(error, strlen(path), "a file name");
+    contents root = {0};
+    dataset->info.format = "folder";
+    tw_status status = fill(chosen, &root, dataset, error);
+    free_contents(&root);
+    free(chosen);
+    return status;
+}
