@@ -39,18 +39,6 @@ typedef struct classifier {
 
 /* ---- probabilities ---- */
 
-static bool ends_in_softmax(const tw_plan *plan)
-{
-    tw_plan_info info;
-    tw_step_info step = {0};
-    tw_plan_describe(plan, &info);
-    for (size_t i = info.steps; i > 0; i--) {
-        tw_plan_step(plan, i - 1, &step);
-        if (strcmp(step.op, "reorder") != 0) break;
-    }
-    return info.steps > 0 && strcmp(step.op, "softmax") == 0;
-}
-
 static void softmax(float *x, size_t count)
 {
     double sum = 0;
@@ -277,7 +265,7 @@ static tw_status execute(classifier *c, tw_error *error)
         tw_network *network = &c->networks[d];
         if (d > 0) memcpy(network->input.data, c->networks[0].input.data, bytes);
         status = tw_network_execute(network, error);
-        bool logits = !ends_in_softmax(network->plan);
+        bool logits = !cli_ends_in_softmax(network->plan);
         for (int i = 0; i < c->batch && logits && status == TW_OK; i++)
             softmax((float *)network->output.data + (size_t)i * c->model.classes, c->model.classes);
     }

@@ -24,6 +24,7 @@ static const char *const format_names[] = {[TW_FORMAT_TABLE] = "table",
                                            [TW_FORMAT_CSV] = "csv",
                                            [TW_FORMAT_MD] = "md"};
 static const char *const interpolation_names[] = {[TW_BILINEAR] = "bilinear", [TW_BICUBIC] = "bicubic"};
+static const char *const split_names[] = {[TW_SPLIT_TEST] = "test", [TW_SPLIT_TRAIN] = "train"};
 #define NAMES(array) ((cli_names){array, sizeof(array) / sizeof *(array)})
 
 const char *cli_precision_name(int precision)
@@ -265,6 +266,24 @@ static tw_status parse_top(cli_options *options, char *text, tw_error *error)
     return read_integer(text, 1, 1000000, &options->top, error);
 }
 
+static tw_status parse_split(cli_options *options, char *text, tw_error *error)
+{
+    int index = 0;
+    tw_status status = read_name("split", text, NAMES(split_names), &index, error);
+    options->split = (tw_split)index;
+    return status;
+}
+
+static tw_status parse_limit(cli_options *options, char *text, tw_error *error)
+{
+    return read_integer(text, 1, 1000000000, &options->limit, error);
+}
+
+static tw_status parse_worst(cli_options *options, char *text, tw_error *error)
+{
+    return read_integer(text, 0, 10000, &options->worst, error);
+}
+
 static tw_status parse_iterations(cli_options *options, char *text, tw_error *error)
 {
     return read_integer(text, 1, 1000000000, &options->timing.iterations, error);
@@ -341,6 +360,14 @@ static const option_info infos[CLI_OPTIONS] = {
     [CLI_DUMP_PROFILE] = {"dumpProfile", NULL, NULL, "a row for each layer too"},
     [CLI_TRACE] = {"trace", "FILE", NULL, "write a trace that ui.perfetto.dev opens"},
     [CLI_MEASURE] = {"measure", NULL, NULL, "measure peak FLOP/s and bytes/s (about a second a device)"},
+    [CLI_DATA] = {"data", "DIR", NULL, "labelled images: a folder of IDX files, of CIFAR's, or of a folder a class"},
+    [CLI_SPLIT] = {"split", "S", parse_split, "test (default) or train"},
+    [CLI_LIMIT] = {"limit", "N", parse_limit, "only N images, spread evenly over the data"},
+    [CLI_WORST] = {"worst", "N", parse_worst, "list the N worst mistakes (default 10)"},
+    [CLI_CONFUSION] = {"confusion", "FILE", NULL, "draw the confusion matrix (of the first device): .png or .svg"},
+    [CLI_RECURSIVE] = {"recursive", NULL, NULL, "take the folders inside folders too"},
+    [CLI_FILES_FROM] = {"files-from", "FILE", NULL, "more images: a file name a line; - is the standard input"},
+    [CLI_NULL] = {"null", NULL, NULL, "names in --files-from end in a zero byte, as find -print0 writes them"},
     [CLI_FORMAT] = {"format", "F", parse_format, "table (default), json, jsonl, csv, md"},
     [CLI_HELP] = {"help", NULL, NULL, "show this"},
 };
@@ -356,14 +383,20 @@ static const size_t text_fields[CLI_OPTIONS] = {
     [CLI_SHAPES] = offsetof(cli_options, shapes),
     [CLI_IMAGE] = offsetof(cli_options, image),
     [CLI_TRACE] = offsetof(cli_options, trace),
+    [CLI_DATA] = offsetof(cli_options, data),
+    [CLI_CONFUSION] = offsetof(cli_options, confusion),
+    [CLI_FILES_FROM] = offsetof(cli_options, files_from),
 };
 
 static void print_option(cli_option index, bool list)
 {
     const option_info *info = &infos[index];
     char left[64];
-    snprintf(left, sizeof left, "%s--%s%s%s%s", index == CLI_FORMAT ? "-o, " : "", info->name,
-             info->argument ? " " : "", info->argument ? info->argument : "", list ? ",..." : "");
+    snprintf(left, sizeof left, "%s--%s%s%s%s",
+             index == CLI_FORMAT ? "-o, "
+             : index == CLI_NULL ? "-0, "
+                                 : "",
+             info->name, info->argument ? " " : "", info->argument ? info->argument : "", list ? ",..." : "");
     printf("  %-26s %s\n", left, info->help);
 }
 
@@ -385,6 +418,7 @@ static void set_defaults(cli_options *options)
         .batches = {{1}, 1},
         .seed = 1,
         .top = 5,
+        .worst = 10,
         .timing = tw_timing_default,
     };
 }
@@ -506,7 +540,8 @@ tw_status cli_options_parse(const cli_command *command, int argc, char **argv, c
     if (!options->command_line) return tw_no_memory(error, 0, "the command line");
     struct option list[CLI_OPTIONS + 1];
     list_options(command, list);
-    const char *letters = command->options & CLI_BIT(CLI_FORMAT) ? ":o:" : ":";
+    bool format = command->options & CLI_BIT(CLI_FORMAT), null = command->options & CLI_BIT(CLI_NULL);
+    const char *letters = format && null ? ":o:0" : format ? ":o:" : ":";
     opterr = 0;
     optind = 1;
     for (;;) {
@@ -514,7 +549,7 @@ tw_status cli_options_parse(const cli_command *command, int argc, char **argv, c
         int found = getopt_long(argc, argv, letters, list, NULL);
         if (found == -1) break;
         if (found == ':' || found == '?') return refuse(command, found, argv[optind - 1], error);
-        cli_option index = found == 'o' ? CLI_FORMAT : (cli_option)(found - LONG_OPTION);
+        cli_option index = found == 'o' ? CLI_FORMAT : found == '0' ? CLI_NULL : (cli_option)(found - LONG_OPTION);
         if (index == CLI_HELP) {
             options->help = true;
             return TW_OK;

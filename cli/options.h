@@ -38,6 +38,14 @@ typedef enum cli_option {
     CLI_DUMP_PROFILE,
     CLI_TRACE,
     CLI_MEASURE,
+    CLI_DATA,
+    CLI_SPLIT,
+    CLI_LIMIT,
+    CLI_WORST,
+    CLI_CONFUSION,
+    CLI_RECURSIVE,
+    CLI_FILES_FROM,
+    CLI_NULL,
     CLI_FORMAT,
     CLI_HELP,
     CLI_OPTIONS
@@ -73,7 +81,10 @@ typedef struct cli_options {
     bool fallback;
     uint64_t seed; /* 1 */
     const char *weights, *labels, *layer, *shapes, *image, *input, *output, *dump_layers, *trace;
+    const char *data, *confusion, *files_from;
+    tw_split split;
     int image_size, top;      /* 0: the network's own; 5 */
+    int limit, worst;         /* 0: all; 10 */
     tw_preprocess preprocess; /* those parts of it that were given */
     tw_timing_desc timing;
     tw_format format;

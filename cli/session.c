@@ -47,6 +47,18 @@ tw_status cli_network_open(const cli_options *options, const cli_model *model, c
     return cli_network_open_with(model, setting->device, &plan, network, error);
 }
 
+bool cli_ends_in_softmax(const tw_plan *plan)
+{
+    tw_plan_info info;
+    tw_step_info step = {0};
+    tw_plan_describe(plan, &info);
+    for (size_t i = info.steps; i > 0; i--) {
+        tw_plan_step(plan, i - 1, &step);
+        if (strcmp(step.op, "reorder") != 0) break;
+    }
+    return info.steps > 0 && strcmp(step.op, "softmax") == 0;
+}
+
 bool cli_colour(void)
 {
     const char *refused = getenv("NO_COLOR"), *terminal = getenv("TERM");

@@ -23,6 +23,9 @@ tw_status cli_network_open(const cli_options *options, const cli_model *model, c
 tw_status cli_network_open_with(const cli_model *model, tw_device *device, const tw_plan_desc *plan,
                                 tw_network *network, tw_error *error);
 
+/* Are the outputs probabilities already? */
+bool cli_ends_in_softmax(const tw_plan *plan);
+
 tw_status cli_results_open(const cli_options *options, tw_columns columns, tw_results **results, tw_error *error);
 /* Writes them, releases them, and gives the exit code: `code` unless writing fails. */
 int cli_results_close(tw_results *results, int code);
