@@ -21,6 +21,7 @@ struct tw_onnx_model {
     char *path;
     tw_mapping file;
     size_t limit, used; /* bytes */
+    bool exhausted;     /* protobuf-c was refused memory */
     Onnx__ModelProto *proto;
     ProtobufCAllocator allocator;
     block *blocks;
@@ -39,9 +40,11 @@ typedef union header {
 static void *allocate(void *context, size_t bytes)
 {
     tw_onnx_model *model = context;
-    if (bytes > model->limit - model->used) return NULL;
-    header *made = malloc(sizeof *made + bytes);
-    if (!made) return NULL;
+    header *made = bytes <= model->limit - model->used ? malloc(sizeof *made + bytes) : NULL;
+    if (!made) {
+        model->exhausted = true;
+        return NULL;
+    }
     made->bytes = bytes;
     model->used += bytes;
     return made + 1;
@@ -113,7 +116,7 @@ static tw_status unpack(tw_onnx_model *model, tw_error *error)
     model->proto = onnx__model_proto__unpack(&model->allocator, bytes, slim);
     model->used -= bytes;
     free(slim);
-    if (!model->proto && model->used + 2 * bytes > model->limit)
+    if (!model->proto && model->exhausted)
         return tw_fail(error, TW_OUT_OF_MEMORY, "the model's nodes take more than the limit of %zu bytes",
                        model->limit);
     if (!model->proto) return tw_fail(error, TW_INVALID, "not an ONNX model, or damaged: a field has the wrong type");
