@@ -11,12 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A photograph's place in the batch that is being filled, or what is wrong with it. */
+/* A photograph of the batch that ran last. */
 typedef struct photo {
     const char *path;
-    int slot;    /* -1: bad */
-    char *error; /* null: none */
+    int slot;
+    const char *error; /* what is wrong with it; null: nothing */
 } photo;
+
+enum { MANY = 16, BATCH_OF_MANY = 8 };
 
 typedef struct rank {
     int class;
@@ -36,6 +38,8 @@ typedef struct classifier {
     rank *ranks;       /* [devices][classes]: of one image, the most probable class first */
     int bad, disagreements;
 } classifier;
+
+extern const cli_command cli_classify;
 
 /* ---- probabilities ---- */
 
@@ -219,11 +223,10 @@ static bool is_finite(const classifier *c, int slot)
 static void add_rows(classifier *c, photo *image)
 {
     tw_format format = c->options->format;
-    if (!image->error && !is_finite(c, image->slot)) {
-        image->error = tw_strdup("the network's output is not finite");
+    if (!image->error && !is_finite(c, image->slot)) image->error = "the network's output is not finite";
+    if (image->error) {
         c->bad++;
-    }
-    if (!image->error) {
+    } else {
         rank_classes(c, image->slot);
         c->disagreements += !all_agree(c, image->slot);
     }
@@ -244,68 +247,50 @@ static void add_rows(classifier *c, photo *image)
 
 /* ---- photographs, batch by batch ---- */
 
-/* Into the first device's input; the others get a copy. */
-static tw_status load(classifier *c, const char *path, int slot, tw_error *error)
-{
-    tw_image image;
-    tw_status status = tw_image_read(path, 0, &image, error);
-    if (status != TW_OK) return status;
-    float *input = (float *)c->networks[0].input.data + (size_t)slot * c->image_size;
-    status = tw_image_preprocess(&image, &c->model.preprocess, input, error);
-    if (status != TW_OK) tw_error_prefix(error, "%s", path);
-    tw_image_free(&image);
-    return status;
-}
-
-static tw_status execute(classifier *c, tw_error *error)
+static tw_status execute(classifier *c, const tw_batch *batch, tw_error *error)
 {
     tw_status status = TW_OK;
-    size_t bytes = (size_t)c->batch * c->image_size * sizeof(float);
     for (int d = 0; d < c->devices && status == TW_OK; d++) {
         tw_network *network = &c->networks[d];
-        if (d > 0) memcpy(network->input.data, c->networks[0].input.data, bytes);
+        memcpy(network->input.data, batch->pixels, (size_t)batch->count * c->image_size * sizeof(float));
         status = tw_network_execute(network, error);
         bool logits = !cli_ends_in_softmax(network->plan);
-        for (int i = 0; i < c->batch && logits && status == TW_OK; i++)
+        for (int i = 0; i < batch->count && logits && status == TW_OK; i++)
             softmax((float *)network->output.data + (size_t)i * c->model.classes, c->model.classes);
     }
     return status;
 }
 
-/* Photographs from *next on until a batch is full. A bad one is kept with its error, unless it is the only argument. */
-static tw_status fill_batch(classifier *c, const cli_photos *photos, size_t *next, photo *images, tw_error *error)
+/* A bad photograph is a row, unless it is the only argument. */
+static tw_status classify_batch(classifier *c, const cli_photos *photos, const tw_batch *batch, tw_error *error)
 {
-    int slot = 0;
-    for (; *next < photos->count && slot < c->batch; (*next)++) {
-        photo *image = &images[*next];
-        *image = (photo){photos->paths[*next], slot, NULL};
-        cli_progress((int)*next, (int)photos->count, image->path);
-        tw_status status = load(c, image->path, slot, error);
-        if (status == TW_OK) {
-            slot++;
-            continue;
-        }
-        if (status != TW_INVALID || (photos->count == 1 && !photos->from_folder)) return status;
-        image->slot = -1;
-        image->error = tw_strdup(error->message);
-        if (!image->error) return tw_no_memory(error, strlen(error->message), "a message");
-        c->bad++;
-    }
-    return slot > 0 ? execute(c, error) : TW_OK;
+    if (batch->errors[0] && photos->count == 1 && !photos->many)
+        return tw_fail(error, TW_INVALID, "%s", batch->errors[0]);
+    tw_status status = execute(c, batch, error);
+    for (int i = 0; i < batch->count && status == TW_OK; i++)
+        add_rows(c, &(photo){photos->paths[batch->indices[i]], i, batch->errors[i]});
+    return status;
 }
 
+/* The loader reads ahead while a batch runs. Nobody reads on where writing has failed. */
 static tw_status classify_all(classifier *c, const cli_photos *photos, tw_error *error)
 {
-    photo *images = calloc(photos->count, sizeof *images);
-    if (!images) return tw_no_memory(error, photos->count * sizeof *images, "photographs");
-    tw_status status = TW_OK;
-    for (size_t next = 0; next < photos->count && status == TW_OK;) {
-        size_t first = next;
-        status = fill_batch(c, photos, &next, images, error);
-        for (size_t i = first; i < next && status == TW_OK; i++) add_rows(c, &images[i]);
+    tw_loader *loader;
+    tw_batch batch = {0};
+    cli_meter meter;
+    const tw_loader_desc desc = {
+        .preprocess = c->model.preprocess, .batch = c->batch, .threads = c->options->threads.items[0]};
+    tw_status status =
+        tw_loader_create_files((const char *const *)photos->paths, photos->count, &desc, &loader, error);
+    if (status != TW_OK) return status;
+    cli_meter_start(&meter, photos->count);
+    for (size_t done = 0; !tw_results_write_error(c->results); done += (size_t)batch.count) {
+        status = tw_loader_next(loader, &batch, error);
+        if (status == TW_OK && batch.count > 0) status = classify_batch(c, photos, &batch, error);
+        if (status != TW_OK || batch.count == 0) break;
+        cli_meter_show(&meter, done + (size_t)batch.count);
     }
-    for (size_t i = 0; i < photos->count; i++) free(images[i].error);
-    free(images);
+    tw_loader_destroy(loader);
     cli_progress_end();
     return status;
 }
@@ -358,10 +343,11 @@ static tw_status open_network(classifier *c, int d, tw_error *error)
     return TW_OK;
 }
 
-static tw_status open_all(classifier *c, tw_error *error)
+static tw_status open_all(classifier *c, size_t photos, tw_error *error)
 {
     const cli_options *options = c->options;
     c->batch = options->batches.items[0];
+    if (!cli_given(options, CLI_BATCH) && photos >= MANY) c->batch = BATCH_OF_MANY;
     tw_status status = cli_model_open(options, options->arguments[0], CLI_REAL_WEIGHTS, &c->model, error);
     if (status == TW_OK) status = cli_labels_open(options, c->model.classes, &c->labels, error);
     for (int d = 0; d < options->devices.count && status == TW_OK; d++) status = open_network(c, d, error);
@@ -384,8 +370,8 @@ static void close_all(classifier *c)
 static int report(classifier *c, size_t photos, cJSON *layers)
 {
     int code = EXIT_DONE;
-    bool table = c->options->format == TW_FORMAT_TABLE;
-    if (layers && !table) tw_results_field(c->results, "layers", layers);
+    bool text = cli_is_text(c->options);
+    if (layers && !text) tw_results_field(c->results, "layers", layers);
     if (c->disagreements) {
         cli_note("the devices disagree on %d of %zu images", c->disagreements, photos);
         code = EXIT_MISMATCH;
@@ -395,11 +381,7 @@ static int report(classifier *c, size_t photos, cJSON *layers)
         code = cli_worse(code, EXIT_BAD_INPUT);
     }
     code = cli_results_close(c->results, code);
-    if (layers && table) {
-        putchar('\n');
-        tw_table_print(stdout, TW_COLUMNS(layer_columns), layers, cli_colour());
-        cJSON_Delete(layers);
-    }
+    if (layers && text) code = cli_worse(code, cli_print_table(c->options, "layers", TW_COLUMNS(layer_columns), layers));
     return code;
 }
 
@@ -413,7 +395,7 @@ static int classify(const cli_options *options, const cli_photos *photos)
     c->options = options;
     choose_columns(options, &columns);
     tw_status status = cli_results_open(options, (tw_columns){columns.items, columns.count}, &c->results, &error);
-    if (status == TW_OK) status = open_all(c, &error);
+    if (status == TW_OK) status = open_all(c, photos->count, &error);
     if (status == TW_OK) status = classify_all(c, photos, &error);
     if (status == TW_OK) status = profile_layers(c, &layers, &error);
     int code = status == TW_OK ? report(c, photos->count, layers) : cli_fail(&error);
@@ -426,12 +408,25 @@ static int classify(const cli_options *options, const cli_photos *photos)
     return code;
 }
 
+static tw_status check(const cli_options *options, tw_error *error)
+{
+    tw_format format = options->format;
+    if (options->argument_count < 2 && !options->files_from)
+        return tw_fail(error, TW_INVALID, "classify: something is missing: tilewise classify %s", cli_classify.usage);
+    if (cli_given(options, CLI_NULL) && !options->files_from)
+        return tw_fail(error, TW_INVALID, "--null: there is no --files-from");
+    if (cli_given(options, CLI_LAYERS) && (format == TW_FORMAT_CSV || format == TW_FORMAT_JSONL))
+        return tw_fail(error, TW_INVALID, "--layers: csv and jsonl have no place for layers; table, md and json have");
+    return TW_OK;
+}
+
 static int run(const cli_options *options)
 {
     tw_error error;
     cli_photos photos;
-    if (cli_photos_find(options->arguments + 1, options->argument_count - 1, &photos, &error) != TW_OK)
-        return cli_fail(&error);
+    tw_status status = check(options, &error);
+    if (status == TW_OK) status = cli_photos_find(options, &photos, &error);
+    if (status != TW_OK) return cli_fail(&error);
     int code = classify(options, &photos);
     cli_photos_free(&photos);
     return code;
@@ -442,20 +437,22 @@ const cli_command cli_classify = {
     .summary = "say what is in photographs: the most probable classes",
     .usage = "MODEL IMAGE... [OPTION...]",
     .text =
-        "IMAGE is a JPEG or PNG file, or a folder of them. Weights are those of --weights, else of the data folder\n"
+        "IMAGE is a JPEG or PNG file, a folder of them, or a pattern such as \"*.jpg\". Weights are those of --weights, else of the data folder\n"
         "that 'make demo' fills ($TILEWISE_DATA, else ~/.local/share/tilewise). Several devices are shown side by\n"
         "side; they agree where no class's probability differs by more than 0.001 (in fp32). An ONNX file whose network\n"
         "the zoo does not know takes photographs as networks for ImageNet do, or grey ones of 0..1, unless options say\n"
         "otherwise.",
     .examples = "  tilewise classify efficientnet_lite0 cat.jpg\n"
                 "  tilewise classify resnet18 --weights resnet18.pth --top 3 photos/ -o json\n"
-                "  tilewise classify efficientnet_lite0 cat.jpg --layers",
-    .options = CLI_BIT(CLI_TOP) | CLI_BIT(CLI_LABELS) | CLI_BIT(CLI_LAYERS) | CLI_BIT(CLI_WEIGHTS) |
+                "  tilewise classify efficientnet_lite0 cat.jpg --layers\n"
+                "  find photos -name '*.jpg' -print0 | tilewise classify model.onnx --files-from - -0 -o jsonl",
+    .options = CLI_BIT(CLI_TOP) | CLI_BIT(CLI_LABELS) | CLI_BIT(CLI_LAYERS) | CLI_BIT(CLI_RECURSIVE) |
+               CLI_BIT(CLI_FILES_FROM) | CLI_BIT(CLI_NULL) | CLI_BIT(CLI_WEIGHTS) | CLI_BIT(CLI_SEED) |
                CLI_BIT(CLI_DEVICE) | CLI_BIT(CLI_DESIGN) | CLI_BIT(CLI_FALLBACK) | CLI_BIT(CLI_PRECISION) |
                CLI_BIT(CLI_THREADS) | CLI_BIT(CLI_BATCH) | CLI_BIT(CLI_IMAGE_SIZE) | CLI_BIT(CLI_FORMAT) |
                CLI_BIT(CLI_HELP) | CLI_PREPROCESSING,
     .lists = CLI_BIT(CLI_DEVICE),
-    .min_arguments = 2,
+    .min_arguments = 1,
     .max_arguments = 1 << 30,
     .takes_model = true,
     .run = run,

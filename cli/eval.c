@@ -455,26 +455,6 @@ static const tw_column worst_columns[] = {
 };
 static const tw_column bad_columns[] = {{"image", "image", TW_COLUMN_TEXT}, {"error", "error", TW_COLUMN_TEXT}};
 
-/* Takes ownership of the rows. Nothing is printed where there are none. */
-static tw_status print_table(const cli_options *options, const char *title, tw_columns columns, cJSON *rows,
-                             tw_error *error)
-{
-    tw_results *table;
-    tw_status status = TW_OK;
-    if (rows->child) {
-        printf(options->format == TW_FORMAT_MD ? "\n### %s\n\n" : "\n%s\n", title);
-        status = cli_results_open(options, columns, &table, error);
-        if (status == TW_OK) {
-            tw_results_add_all(table, rows);
-            rows = NULL;
-            status = tw_results_finish(table, error);
-        }
-        tw_results_destroy(table);
-    }
-    cJSON_Delete(rows);
-    return status;
-}
-
 static int least_accurate_first(const void *a, const void *b)
 {
     const tw_class_score *x = a, *y = b;
@@ -547,7 +527,7 @@ static cJSON *largest_confusions(const evaluation *e)
     return rows;
 }
 
-static tw_status print_matrix(const evaluation *e, tw_error *error)
+static int print_matrix(const evaluation *e)
 {
     const tw_score *score = &e->score;
     char keys[FEW_CLASSES][8];
@@ -565,26 +545,26 @@ static tw_status print_matrix(const evaluation *e, tw_error *error)
             tw_row_number(row, keys[j], score->confusion[i * score->classes + j]);
         cJSON_AddItemToArray(rows, row);
     }
-    return print_table(e->options, "confusion matrix: true classes down, predicted classes across",
-                       (tw_columns){columns, score->classes + 2}, rows, error);
+    return cli_print_table(e->options, "confusion matrix: true classes down, predicted classes across",
+                           (tw_columns){columns, score->classes + 2}, rows);
 }
 
 /* What goes below the summary, for each device. */
-static tw_status print_details(const evaluation *e, tw_error *error)
+static int print_details(const evaluation *e)
 {
     const cli_options *options = e->options;
-    bool few = e->score.classes <= FEW_CLASSES;
     char title[96];
     snprintf(title, sizeof title, "%s: %s", e->info.id,
              e->score.labels > MANY_CLASSES ? "the least accurate classes" : "classes");
-    tw_status status = print_table(options, title, TW_COLUMNS(class_columns), shown_classes(e), error);
-    if (status == TW_OK && few) status = print_matrix(e, error);
-    if (status == TW_OK && !few)
-        status = print_table(options, "largest confusions", TW_COLUMNS(pair_columns), largest_confusions(e), error);
-    if (status == TW_OK)
-        status = print_table(options, "worst mistakes", TW_COLUMNS(worst_columns), worst_rows(e), error);
-    if (status == TW_OK) status = print_table(options, "bad images", TW_COLUMNS(bad_columns), bad_rows(e), error);
-    return status;
+    int code = cli_print_table(options, title, TW_COLUMNS(class_columns), shown_classes(e));
+    if (code != EXIT_DONE) return code;
+    if (e->score.classes <= FEW_CLASSES)
+        code = print_matrix(e);
+    else
+        code = cli_print_table(options, "largest confusions", TW_COLUMNS(pair_columns), largest_confusions(e));
+    if (code == EXIT_DONE) code = cli_print_table(options, "worst mistakes", TW_COLUMNS(worst_columns), worst_rows(e));
+    if (code == EXIT_DONE) code = cli_print_table(options, "bad images", TW_COLUMNS(bad_columns), bad_rows(e));
+    return code;
 }
 
 /* ---- the command ---- */
@@ -622,7 +602,6 @@ static tw_status evaluate_all(evaluation *all, tw_results *results, tw_error *er
 
 static int report(evaluation *all, tw_results *results)
 {
-    tw_error error;
     const cli_options *options = all->options;
     int code = EXIT_DONE, count = options->devices.count;
     size_t bad = 0;
@@ -632,10 +611,12 @@ static int report(evaluation *all, tw_results *results)
         code = EXIT_BAD_INPUT;
     }
     code = cli_results_close(results, code);
-    if (!cli_is_text(options)) return code;
+    if (!cli_is_text(options) || code == EXIT_BROKEN) return code;
     puts("\nimages/s counts from opening the data to the last result: reading, decoding, preprocessing, network.");
-    for (int i = 0; i < count; i++)
-        if (print_details(&all[i], &error) != TW_OK) return cli_fail(&error);
+    for (int i = 0; i < count; i++) {
+        int printed = print_details(&all[i]);
+        if (printed != EXIT_DONE) return printed;
+    }
     return code;
 }
 

@@ -105,7 +105,7 @@ static void guard_streams(void)
 static int close_output(int code)
 {
     if (!ferror(stdout) && fflush(stdout) == 0) return code;
-    if (code != EXIT_BROKEN) cli_note("standard output: %s", strerror(errno ? errno : EIO));
+    if (code != EXIT_BROKEN && errno != EPIPE) cli_note("standard output: %s", strerror(errno ? errno : EIO));
     return EXIT_BROKEN;
 }
 

@@ -1,6 +1,7 @@
 #include "session.h"
 #include "cli.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,7 +91,25 @@ tw_status cli_results_open(const cli_options *options, tw_columns columns, tw_re
 int cli_results_close(tw_results *results, int code)
 {
     tw_error error;
-    if (tw_results_finish(results, &error) != TW_OK) code = cli_fail(&error);
+    if (tw_results_finish(results, &error) != TW_OK)
+        code = tw_results_write_error(results) == EPIPE ? EXIT_BROKEN : cli_fail(&error);
     tw_results_destroy(results);
     return code;
+}
+
+int cli_print_table(const cli_options *options, const char *title, tw_columns columns, cJSON *rows)
+{
+    tw_error error;
+    tw_results *table;
+    if (!rows->child) {
+        cJSON_Delete(rows);
+        return EXIT_DONE;
+    }
+    printf(options->format == TW_FORMAT_MD ? "\n### %s\n\n" : "\n%s\n", title);
+    if (cli_results_open(options, columns, &table, &error) != TW_OK) {
+        cJSON_Delete(rows);
+        return cli_fail(&error);
+    }
+    tw_results_add_all(table, rows);
+    return cli_results_close(table, EXIT_DONE);
 }

@@ -27,8 +27,11 @@ tw_status cli_network_open_with(const cli_model *model, tw_device *device, const
 bool cli_ends_in_softmax(const tw_plan *plan);
 
 tw_status cli_results_open(const cli_options *options, tw_columns columns, tw_results **results, tw_error *error);
-/* Writes them, releases them, and gives the exit code: `code` unless writing fails. */
+/* Writes them, releases them, and gives the exit code: `code` unless writing fails. A reader that went away, as head
+ * does, is no news. */
 int cli_results_close(tw_results *results, int code);
+/* Another table (or Markdown) below the results, under a title; nothing where there are no rows, which it releases. */
+int cli_print_table(const cli_options *options, const char *title, tw_columns columns, cJSON *rows);
 bool cli_colour(void);
 /* A table or Markdown: for people. There a vendor's library, a yardstick, stands in brackets. */
 bool cli_is_text(const cli_options *options);

@@ -260,6 +260,13 @@ static void damage_shape(Onnx__ValueInfoProto *info)
     }
 }
 
+static void remove_initializer(Onnx__GraphProto *g)
+{
+    size_t at = below(g->n_initializer);
+    g->n_initializer--;
+    g->initializer[at] = g->initializer[g->n_initializer];
+}
+
 static void damage_message(Onnx__ModelProto *m)
 {
     Onnx__GraphProto *g = m->graph;
@@ -268,7 +275,7 @@ static void damage_message(Onnx__ModelProto *m)
     switch (below(12)) {
     case 0: g->node[a] = g->node[b], g->node[b] = swapped; break;
     case 1:
-        if (g->n_initializer) g->initializer[below(g->n_initializer)] = g->initializer[--g->n_initializer];
+        if (g->n_initializer) remove_initializer(g);
         break;
     case 2:
         if (g->n_initializer) damage_tensor(g->initializer[below(g->n_initializer)]);
