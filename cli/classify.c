@@ -280,8 +280,7 @@ static tw_status classify_all(classifier *c, const cli_photos *photos, tw_error 
     cli_meter meter;
     const tw_loader_desc desc = {
         .preprocess = c->model.preprocess, .batch = c->batch, .threads = c->options->threads.items[0]};
-    tw_status status =
-        tw_loader_create_files((const char *const *)photos->paths, photos->count, &desc, &loader, error);
+    tw_status status = tw_loader_create_files((const char *const *)photos->paths, photos->count, &desc, &loader, error);
     if (status != TW_OK) return status;
     cli_meter_start(&meter, photos->count);
     for (size_t done = 0; !tw_results_write_error(c->results); done += (size_t)batch.count) {
@@ -381,7 +380,8 @@ static int report(classifier *c, size_t photos, cJSON *layers)
         code = cli_worse(code, EXIT_BAD_INPUT);
     }
     code = cli_results_close(c->results, code);
-    if (layers && text) code = cli_worse(code, cli_print_table(c->options, "layers", TW_COLUMNS(layer_columns), layers));
+    if (layers && text)
+        code = cli_worse(code, cli_print_table(c->options, "layers", TW_COLUMNS(layer_columns), layers));
     return code;
 }
 

@@ -457,7 +457,12 @@ tw_status tw_results_finish(tw_results *results, tw_error *error)
         break;
     }
     if (results->no_memory) return tw_fail(error, TW_OUT_OF_MEMORY, "out of memory: writing results");
-    if (fflush(desc->out) != 0 || ferror(desc->out))
-        return tw_fail(error, TW_FAILED, "writing results: %s", strerror(errno ? errno : EIO));
-    return TW_OK;
+    if (fflush(desc->out) == 0 && !ferror(desc->out)) return TW_OK;
+    results->write_error = errno ? errno : EIO;
+    return tw_fail(error, TW_FAILED, "writing results: %s", strerror(results->write_error));
+}
+
+int tw_results_write_error(const tw_results *results)
+{
+    return results->write_error;
 }

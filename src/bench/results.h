@@ -84,6 +84,8 @@ void tw_results_add(tw_results *results, cJSON *row);
 void tw_results_add_all(tw_results *results, cJSON *rows);
 /* Writes what is to be written. Failure to write is TW_FAILED. */
 tw_status tw_results_finish(tw_results *results, tw_error *error);
+/* The errno of the first write that failed, as EPIPE; 0: none. A long command looks here and ends early. */
+int tw_results_write_error(const tw_results *results);
 
 /* Another table below, of the objects in an array; the caller has checked that the format is a table. */
 void tw_table_print(FILE *out, tw_columns columns, const cJSON *rows, bool colour);
