@@ -189,6 +189,8 @@ float *tw_onnx_broadcast(tw_onnx_node *n, const tw_tensor *tensor, const tw_shap
 const tw_onnx_number *tw_onnx_numbers(tw_onnx_node *n, const tw_onnx_value *value, int *count);
 /* Integers that do not depend on the batch. The count, or -1. */
 int tw_onnx_integers(tw_onnx_node *n, int input, int64_t *values, int capacity);
+/* Output 0 has the elements of a constant or of numbers at these offsets (null: nothing is done). */
+void tw_onnx_select(tw_onnx_node *n, const tw_onnx_value *x, const int64_t *offsets, const tw_shape *shape);
 /* Element-wise arithmetic of two constants; op is '+', '-', '*' or '/'. */
 void tw_onnx_fold_binary(tw_onnx_node *n, char op);
 void tw_onnx_fold_concat(tw_onnx_node *n);

@@ -68,6 +68,23 @@ int tw_onnx_integers(tw_onnx_node *n, int input, int64_t *values, int capacity)
     return count;
 }
 
+void tw_onnx_select(tw_onnx_node *n, const tw_onnx_value *x, const int64_t *offsets, const tw_shape *shape)
+{
+    if (n->status != TW_OK || !offsets) return;
+    size_t count = (size_t)tw_onnx_elements(shape), size = tw_dtype_bytes(x->constant.dtype);
+    if (x->kind == TW_ONNX_NUMBERS) {
+        tw_onnx_number *to = new_numbers(n, (int64_t)count);
+        for (size_t i = 0; to && i < count; i++) to[i] = x->numbers[offsets[i]];
+        tw_onnx_set_numbers(n, to, shape);
+        return;
+    }
+    tw_tensor to = {x->constant.dtype, *shape, tw_onnx_alloc(n->import, count, size)};
+    if (!to.data) tw_onnx_fatal(n);
+    for (size_t i = 0; to.data && i < count; i++)
+        memcpy((char *)to.data + i * size, (const char *)x->constant.data + (size_t)offsets[i] * size, size);
+    tw_onnx_set_constant(n, &to, NULL);
+}
+
 /* ---- arithmetic ---- */
 
 static bool combine(tw_onnx_number a, tw_onnx_number b, char op, tw_onnx_number *out)

@@ -241,8 +241,11 @@ void tw_onnx_transpose(tw_onnx_node *n)
         if (tw_onnx_transpose_copy(n, x, perm, &copy)) tw_onnx_set_constant(n, &copy, NULL);
         return;
     }
-    if (x->kind != TW_ONNX_ACTIVATION) {
-        tw_onnx_refuse(n, "of shapes");
+    if (x->kind == TW_ONNX_NUMBERS) {
+        const int64_t *offsets = tw_onnx_transposed_offsets(n, x->shape.dims, perm, x->shape.rank);
+        tw_shape shape = x->shape;
+        for (int i = 0; i < shape.rank; i++) shape.dims[i] = x->shape.dims[perm[i]];
+        tw_onnx_select(n, x, offsets, &shape);
         return;
     }
     tw_onnx_value turned = *x;
@@ -277,75 +280,123 @@ void tw_onnx_shape(tw_onnx_node *n)
     tw_onnx_set_numbers(n, numbers, &(tw_shape){1, {end - start}});
 }
 
-/* A vector of integers that are known but for the batch. */
-static const tw_onnx_number *vector(tw_onnx_node *n, tw_onnx_value **x, int *count)
+/* A constant or numbers; activations cannot be cut. */
+static tw_onnx_value *cuttable(tw_onnx_node *n)
 {
-    *x = tw_onnx_need(n, 0);
-    const tw_onnx_number *numbers = *x ? tw_onnx_numbers(n, *x, count) : NULL;
-    if (numbers && (*x)->shape.rank != 1) tw_onnx_refuse(n, "of constants of %d dimensions", (*x)->shape.rank);
-    return n->status == TW_OK ? numbers : NULL;
+    tw_onnx_value *x = tw_onnx_need(n, 0);
+    if (x && x->kind == TW_ONNX_ACTIVATION) tw_onnx_refuse(n, "of an activation");
+    return n->status == TW_OK ? x : NULL;
 }
 
+/* Room for the offset of every element of the result. */
+static int64_t *new_offsets(tw_onnx_node *n, const tw_shape *shape)
+{
+    size_t count;
+    int64_t *offsets = NULL;
+    if (n->status == TW_OK && tw_shape_count(shape, TW_I64, &count, &n->import->error) == TW_OK)
+        offsets = tw_onnx_alloc(n->import, count, sizeof *offsets);
+    if (!offsets) tw_onnx_fatal(n);
+    return offsets;
+}
+
+/* out[before][indices...][after] = x[before][axis][after] */
 void tw_onnx_gather(tw_onnx_node *n)
 {
-    tw_onnx_value *x, *indices;
-    int size, count;
-    const tw_onnx_number *from = vector(n, &x, &size);
-    const tw_onnx_number *which = from && (indices = tw_onnx_need(n, 1)) ? tw_onnx_numbers(n, indices, &count) : NULL;
-    if (!which) return;
-    int64_t axis = tw_onnx_int(n, "axis", 0);
-    if (axis != 0 && axis != -1) tw_onnx_invalid(n, "axis %lld of 1 dimension", (long long)axis);
-    tw_onnx_number *to = tw_onnx_alloc(n->import, (size_t)count, sizeof *to);
-    if (!to) tw_onnx_fatal(n);
-    for (int i = 0; i < count && n->status == TW_OK; i++) {
-        int at;
-        if (which[i].batches) tw_onnx_refuse(n, "by the batch");
-        if (tw_onnx_axis(n, which[i].constant, size, &at)) to[i] = from[at];
-    }
-    tw_onnx_set_numbers(n, to, &indices->shape);
+    tw_onnx_value *x = cuttable(n), *indices = tw_onnx_need(n, 1);
+    int axis, count;
+    const tw_onnx_number *which = x && indices ? tw_onnx_numbers(n, indices, &count) : NULL;
+    if (!which || !tw_onnx_axis(n, tw_onnx_int(n, "axis", 0), x->shape.rank, &axis)) return;
+    tw_shape shape = {.rank = x->shape.rank - 1 + indices->shape.rank};
+    if (shape.rank > TW_MAX_RANK) tw_onnx_invalid(n, "a result of %d dimensions", shape.rank);
+    if (n->status != TW_OK) return;
+    for (int i = 0; i < axis; i++) shape.dims[i] = x->shape.dims[i];
+    for (int i = 0; i < indices->shape.rank; i++) shape.dims[axis + i] = indices->shape.dims[i];
+    for (int i = axis + 1; i < x->shape.rank; i++) shape.dims[indices->shape.rank + i - 1] = x->shape.dims[i];
+    int64_t before = tw_onnx_product(&x->shape, 0, axis), size = x->shape.dims[axis];
+    int64_t after = tw_onnx_product(&x->shape, axis + 1, x->shape.rank), *offsets = new_offsets(n, &shape);
+    for (int64_t i = 0; offsets && i < before; i++)
+        for (int j = 0; j < count && n->status == TW_OK; j++) {
+            int64_t at = which[j].constant < 0 ? which[j].constant + size : which[j].constant;
+            if (which[j].batches) tw_onnx_refuse(n, "by the batch");
+            if (at < 0 || at >= size)
+                tw_onnx_invalid(n, "index %lld of %lld", (long long)which[j].constant, (long long)size);
+            for (int64_t k = 0; k < after; k++) offsets[(i * count + j) * after + k] = (i * size + at) * after + k;
+        }
+    tw_onnx_select(n, x, offsets, &shape);
 }
 
-/* A bound of a slice within 0 .. size (or -1 .. size - 1 backwards). */
-static int64_t clamp(int64_t at, int64_t size, bool backwards)
+/* A slice along one axis: the elements first, first + step, ..., `count` of them. */
+typedef struct cut {
+    int64_t first, step, count;
+} cut;
+
+/* Bounds beyond the ends are drawn in to them. */
+static cut cut_of(int64_t start, int64_t end, int64_t step, int64_t size)
 {
-    if (at < 0) at = at < -size ? -1 : at + size;
-    if (backwards) return at >= size ? size - 1 : at;
-    return at < 0 ? 0 : at > size ? size : at;
+    int64_t lowest = step < 0 ? -1 : 0, highest = step < 0 ? size - 1 : size;
+    if (start < 0) start = start < -size ? lowest : start + size;
+    if (end < 0) end = end < -size ? lowest : end + size;
+    if (start > highest) start = highest;
+    if (end > highest) end = highest;
+    if (step > size) step = size + 1;
+    if (step < -size) step = -size - 1;
+    int64_t room = step > 0 ? end - start : start - end, stride = step > 0 ? step : -step;
+    return (cut){start, step, room > 0 ? (room + stride - 1) / stride : 0};
 }
 
-/* start, end and step: attributes up to opset 9, inputs 1, 2 and 4 after. */
-static bool slice_bounds(tw_onnx_node *n, int64_t bounds[3])
+/* starts, ends, axes and steps: attributes up to opset 9, inputs 1 to 4 after. */
+static bool read_cuts(tw_onnx_node *n, const tw_shape *shape, cut cuts[TW_MAX_RANK])
 {
-    int64_t axis = 0;
-    bounds[2] = 1;
-    if (n->import->opset < 10) {
-        bool both = tw_onnx_ints(n, "starts", &bounds[0], 1) == 1 && tw_onnx_ints(n, "ends", &bounds[1], 1) == 1;
-        if (!both) tw_onnx_invalid(n, "starts and ends are missing");
-        tw_onnx_ints(n, "axes", &axis, 1);
-    } else {
-        for (int i = 0; i < 2; i++)
-            if (tw_onnx_integers(n, i + 1, &bounds[i], 1) != 1) tw_onnx_invalid(n, "input %d is no single number", i + 1);
-        if (tw_onnx_input(n, 3)) tw_onnx_integers(n, 3, &axis, 1);
-        if (tw_onnx_input(n, 4)) tw_onnx_integers(n, 4, &bounds[2], 1);
+    enum { STARTS, ENDS, AXES, STEPS };
+    static const char *const names[] = {"starts", "ends", "axes", "steps"};
+    int64_t v[4][TW_MAX_RANK];
+    int counts[4];
+    for (int i = 0; i < 4; i++) {
+        bool there = n->import->opset < 10 ? i != STEPS && tw_onnx_attribute(n, names[i]) : tw_onnx_input(n, i + 1) != NULL;
+        if (!there)
+            counts[i] = -1;
+        else
+            counts[i] = n->import->opset < 10 ? tw_onnx_ints(n, names[i], v[i], TW_MAX_RANK)
+                                              : tw_onnx_integers(n, i + 1, v[i], TW_MAX_RANK);
+        if (i > 0 && counts[i] != counts[STARTS] && (counts[i] >= 0 || i == ENDS))
+            tw_onnx_invalid(n, "%s and %s are not as many", names[STARTS], names[i]);
     }
-    if (axis != 0 && axis != -1) tw_onnx_invalid(n, "axis %lld of 1 dimension", (long long)axis);
-    if (bounds[2] == 0) tw_onnx_invalid(n, "a step of 0");
+    for (int i = 0; i < shape->rank; i++) cuts[i] = (cut){0, 1, shape->dims[i]};
+    if (counts[STARTS] < 0 || counts[STARTS] > shape->rank) tw_onnx_invalid(n, "starts do not fit the input");
+    for (int i = 0; n->status == TW_OK && i < counts[STARTS]; i++) {
+        int axis;
+        int64_t step = counts[STEPS] < 0 ? 1 : v[STEPS][i];
+        if (step == 0) tw_onnx_invalid(n, "a step of 0");
+        if (tw_onnx_axis(n, counts[AXES] < 0 ? i : v[AXES][i], shape->rank, &axis))
+            cuts[axis] = cut_of(v[STARTS][i], v[ENDS][i], step, shape->dims[axis]);
+    }
     return n->status == TW_OK;
 }
 
 void tw_onnx_slice(tw_onnx_node *n)
 {
-    tw_onnx_value *x;
-    int64_t bounds[3];
-    int size, count = 0;
-    const tw_onnx_number *from = vector(n, &x, &size);
-    if (!from || !slice_bounds(n, bounds)) return;
-    int64_t step = bounds[2] > size ? size + 1 : bounds[2] < -(int64_t)size ? -(int64_t)size - 1 : bounds[2];
-    int64_t start = clamp(bounds[0], size, step < 0), end = clamp(bounds[1], size, step < 0);
-    tw_onnx_number *to = tw_onnx_alloc(n->import, (size_t)size, sizeof *to);
-    if (!to) tw_onnx_fatal(n);
-    for (int64_t i = start; to && i >= 0 && i < size && (step > 0 ? i < end : i > end); i += step) to[count++] = from[i];
-    tw_onnx_set_numbers(n, to, &(tw_shape){1, {count}});
+    tw_onnx_value *x = cuttable(n);
+    cut cuts[TW_MAX_RANK];
+    int64_t strides[TW_MAX_RANK], index[TW_MAX_RANK] = {0}, offset = 0, all = 1;
+    if (!x || !read_cuts(n, &x->shape, cuts)) return;
+    tw_shape shape = x->shape;
+    for (int i = shape.rank - 1; i >= 0; i--) {
+        strides[i] = all;
+        all *= x->shape.dims[i];
+        shape.dims[i] = cuts[i].count;
+        offset += cuts[i].first * strides[i];
+    }
+    int64_t count = tw_onnx_elements(&shape), *offsets = new_offsets(n, &shape);
+    for (int64_t i = 0; offsets && i < count; i++) {
+        offsets[i] = offset;
+        for (int axis = shape.rank - 1; axis >= 0; axis--) {
+            offset += cuts[axis].step * strides[axis];
+            if (++index[axis] < shape.dims[axis]) break;
+            offset -= cuts[axis].step * strides[axis] * shape.dims[axis];
+            index[axis] = 0;
+        }
+    }
+    tw_onnx_select(n, x, offsets, &shape);
 }
 
 /* ---- constants ---- */
