@@ -432,13 +432,12 @@ static void check_descriptors(const struct subject *subject)
     test_end();
 }
 
-static bool open_devices(const char *isa, subject_device *device)
+static bool open_devices(const char *kind, const char *isa, subject_device *device)
 {
-    setenv("TILEWISE_ISA", isa, 1);
     device->isa = isa;
     for (int t = 0; t < THREADS; t++) {
         tw_error error;
-        if (tw_device_open("cpu", &(tw_device_desc){.threads = t + 1}, &device->by_threads[t], &error) != TW_OK) {
+        if (tw_device_open(kind, &(tw_device_desc){.threads = t + 1}, &device->by_threads[t], &error) != TW_OK) {
             while (t-- > 0) tw_device_release(device->by_threads[t]);
             test_begin(isa);
             test_skip("%s", error.message);
@@ -449,20 +448,34 @@ static bool open_devices(const char *isa, subject_device *device)
     return true;
 }
 
-/* ops_test [operator [design]] */
-int main(int argc, char **argv)
+/* Every instruction set of the CPU, or the one device of another kind. */
+static int open_all(const char *kind, subject_device devices[ISAS])
 {
     static const char *const isas[ISAS] = {"portable", "neon", "avx2", "avx512"};
-    subject_device devices[ISAS];
-    int n_devices = 0;
-    for (int i = 0; i < ISAS; i++) n_devices += open_devices(isas[i], &devices[n_devices]);
+    if (strcmp(kind, "cpu") != 0) return open_devices(kind, kind, &devices[0]);
+    int count = 0;
+    for (int i = 0; i < ISAS; i++) {
+        setenv("TILEWISE_ISA", isas[i], 1);
+        count += open_devices(kind, isas[i], &devices[count]);
+    }
     unsetenv("TILEWISE_ISA"); /* the reference is computed on a device of its own */
+    return count;
+}
+
+/* ops_test [operator [design]], on the device that TEST_DEVICE names, else on the CPU. */
+int main(int argc, char **argv)
+{
+    const char *kind = getenv("TEST_DEVICE") ? getenv("TEST_DEVICE") : "cpu";
+    subject_device devices[ISAS];
+    int n_devices = open_all(kind, devices);
+    if (n_devices == 0) return test_finish();
     for (size_t i = 0; i < sizeof subjects / sizeof *subjects; i++) {
         if (argc > 1 && strcmp(argv[1], subjects[i].op) != 0) continue;
         check_descriptors(&subjects[i]);
         contest c = {.devices = devices, .n_devices = n_devices};
         const tw_design *designs[DESIGNS];
-        size_t count = tw_designs(subjects[i].op, "cpu", designs, DESIGNS);
+        size_t count = tw_designs(subjects[i].op, kind, designs, DESIGNS);
+        if (count == 0) continue;
         for (size_t d = 0; d < count; d++)
             if (argc < 3 || strcmp(argv[2], designs[d]->name) == 0) c.designs[c.n_designs++] = designs[d];
         check_subject(&c, &subjects[i]);

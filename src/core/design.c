@@ -26,6 +26,8 @@ typedef struct entry {
 #define DECLARE_cpu(op, name) extern const tw_design tw_##op##_cpu_##name##_portable;
 #define ENTRY_cpu(op, name) {{&tw_##op##_cpu_##name##_portable}, {TW_ISA_PORTABLE}},
 #endif
+#define DECLARE_cuda(op, name) extern const tw_design tw_##op##_cuda_##name;
+#define ENTRY_cuda(op, name) {{&tw_##op##_cuda_##name}, {TW_ISA_PORTABLE}},
 #include "ops/designs.def"
 #undef DESIGN
 

@@ -13,9 +13,9 @@ static tw_status check_desc(const tw_plan_desc *desc, const tw_device *device, t
         return tw_fail(error, TW_INVALID, "batch %d: expected 1 to 65536", desc->batch);
     if (desc->precision > TW_PRECISION_BF16)
         return tw_fail(error, TW_INVALID, "unknown precision %d", (int)desc->precision);
-    if (desc->precision != TW_PRECISION_FP32 && strcmp(device->backend->name, "cpu") == 0)
-        return tw_fail(error, TW_UNAVAILABLE, "cpu: precision %s: the CPU's designs compute in fp32",
-                       names[desc->precision]);
+    if (desc->precision != TW_PRECISION_FP32)
+        return tw_fail(error, TW_UNAVAILABLE, "%s: precision %s: this device's designs compute in fp32",
+                       device->backend->name, names[desc->precision]);
     return TW_OK;
 }
 

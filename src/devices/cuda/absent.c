@@ -1,4 +1,4 @@
-/* CUDA in a build without it. */
+/* CUDA in a build without it: the device says so, and its designs are known by name. */
 #include "core/status.h"
 #include "devices/device.h"
 
@@ -10,3 +10,11 @@ static tw_status open_absent(int index, const tw_device_desc *desc, tw_device **
 }
 
 const tw_backend tw_cuda_backend = {.name = "cuda", .open = open_absent};
+
+#define DESIGN(op, device, name) ABSENT_##device(op, name)
+#define ABSENT_cpu(op, name)
+#define ABSENT_cuda(operator, design)                                                                                  \
+    extern const tw_design tw_##operator##_cuda_##design;                                                              \
+    const tw_design tw_##operator##_cuda_##design = {                                                                  \
+        .op = #operator, .device = "cuda", .name = #design, .summary = "this build has no CUDA support"};
+#include "ops/designs.def"

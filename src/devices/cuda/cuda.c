@@ -1,0 +1,265 @@
+/* The CUDA device: memory, streams, graphs. A queue is a stream; the first run of a step list is captured into a CUDA
+ * graph, which the following runs replay with one call. Every entry point selects its device first, since the runtime
+ * keeps the current device per host thread. */
+#include "devices/cuda/cuda.h"
+#include "core/status.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { OLDEST_MAJOR = 7, OLDEST_MINOR = 5 };
+
+tw_status tw_cuda_fail(const tw_cuda *device, cudaError_t failure, const char *what, tw_error *error)
+{
+    cudaGetLastError(); /* clears it */
+    tw_status status = failure == cudaErrorMemoryAllocation ? TW_OUT_OF_MEMORY : TW_FAILED;
+    (tw_fail)(error, status, "%s: %s: %s", device->base.info.id, what, cudaGetErrorString(failure));
+    return status;
+}
+
+static tw_cuda *cuda_of(tw_device *device)
+{
+    return (tw_cuda *)device;
+}
+
+/* ---- opening ---- */
+
+/* Why there is no device at all. */
+static tw_status explain_absence(int index, cudaError_t failure, tw_error *error)
+{
+    int driver = 0;
+    cudaDriverGetVersion(&driver);
+    cudaGetLastError();
+    if (driver == 0) return tw_fail(error, TW_UNAVAILABLE, "cuda:%d: no NVIDIA driver is installed", index);
+    if (failure == cudaErrorInsufficientDriver)
+        return tw_fail(error, TW_UNAVAILABLE, "cuda:%d: the driver is for CUDA %d.%d, expected %d.%d or later", index,
+                       driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+    return tw_fail(error, TW_UNAVAILABLE, "cuda:%d: %s", index, cudaGetErrorString(failure));
+}
+
+/* Multiply-adds a cycle and multiprocessor in float32 (Programming Guide, "Throughput of Native Arithmetic"). */
+static double nominal_flops(const struct cudaDeviceProp *p, int kilohertz)
+{
+    int lanes = p->major == 7 || (p->major == 8 && p->minor == 0) ? 64 : 128;
+    return 2.0 * lanes * p->multiProcessorCount * kilohertz * 1e3;
+}
+
+static tw_status fill_info(tw_cuda *cuda, tw_error *error)
+{
+    struct cudaDeviceProp p;
+    int clock = 0, memory_clock = 0;
+    cudaError_t failure = cudaGetDeviceProperties(&p, cuda->index);
+    if (failure == cudaSuccess) failure = cudaDeviceGetAttribute(&clock, cudaDevAttrClockRate, cuda->index);
+    if (failure == cudaSuccess)
+        failure = cudaDeviceGetAttribute(&memory_clock, cudaDevAttrMemoryClockRate, cuda->index);
+    if (failure != cudaSuccess) return tw_cuda_fail(cuda, failure, "properties", error);
+    tw_device_info *info = &cuda->base.info;
+    if (p.major < OLDEST_MAJOR || (p.major == OLDEST_MAJOR && p.minor < OLDEST_MINOR))
+        return tw_fail(error, TW_UNAVAILABLE, "%s: %s has compute capability %d.%d, expected %d.%d or later", info->id,
+                       p.name, p.major, p.minor, OLDEST_MAJOR, OLDEST_MINOR);
+    snprintf(info->name, sizeof info->name, "%.127s", p.name);
+    snprintf(info->features, sizeof info->features, "sm_%d%d, %d multiprocessors", p.major, p.minor,
+             p.multiProcessorCount);
+    info->threads = 1;
+    info->memory_bytes = p.totalGlobalMem;
+    info->peak_flops = nominal_flops(&p, clock);
+    info->peak_bytes = 2.0 * memory_clock * 1e3 * p.memoryBusWidth / 8;
+    cuda->multiprocessors = p.multiProcessorCount;
+    return TW_OK;
+}
+
+extern const tw_backend tw_cuda_backend;
+
+static tw_status open_cuda(int index, const tw_device_desc *desc, tw_device **device, tw_error *error)
+{
+    (void)desc;
+    int count = 0;
+    cudaError_t failure = cudaGetDeviceCount(&count);
+    if (failure != cudaSuccess || count == 0)
+        return explain_absence(index, failure == cudaSuccess ? cudaErrorNoDevice : failure, error);
+    if (index >= count)
+        return tw_fail(error, TW_UNAVAILABLE, "cuda:%d: there %s, numbered from 0", index,
+                       count == 1 ? "is one device" : "are fewer devices");
+    tw_cuda *cuda = calloc(1, sizeof *cuda);
+    if (!cuda) return tw_no_memory(error, sizeof *cuda, "a device");
+    cuda->base.backend = &tw_cuda_backend;
+    cuda->base.references = 1;
+    cuda->index = index;
+    snprintf(cuda->base.info.id, sizeof cuda->base.info.id, "cuda:%d", index);
+    tw_status status = fill_info(cuda, error);
+    if (status == TW_OK && (failure = cudaSetDevice(index)) != cudaSuccess)
+        status = tw_cuda_fail(cuda, failure, "opening", error);
+    if (status != TW_OK)
+        free(cuda);
+    else
+        *device = &cuda->base;
+    return status;
+}
+
+static void close_cuda(tw_device *device)
+{
+    free(device);
+}
+
+/* ---- memory ---- */
+
+static tw_status alloc_memory(tw_device *device, size_t bytes, void **memory, tw_error *error)
+{
+    tw_cuda *cuda = cuda_of(device);
+    *memory = NULL;
+    cudaError_t failure = cudaSetDevice(cuda->index);
+    if (failure == cudaSuccess) failure = cudaMalloc(memory, bytes ? bytes : 1);
+    if (failure == cudaSuccess) return TW_OK;
+    if (failure != cudaErrorMemoryAllocation) return tw_cuda_fail(cuda, failure, "allocating", error);
+    size_t available = 0, total = 0;
+    cudaGetLastError();
+    cudaMemGetInfo(&available, &total);
+    return tw_fail(error, TW_OUT_OF_MEMORY, "%s: out of memory: %zu bytes are wanted, %zu of %zu are free",
+                   device->info.id, bytes, available, total);
+}
+
+static void free_memory(tw_device *device, void *memory)
+{
+    cudaSetDevice(cuda_of(device)->index);
+    cudaFree(memory);
+}
+
+static tw_status copy(tw_queue *queue, void *to, const void *from, size_t bytes, tw_error *error)
+{
+    cudaError_t failure = cudaSetDevice(queue->device->index);
+    if (failure == cudaSuccess) failure = cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, queue->stream);
+    if (failure == cudaSuccess) failure = cudaStreamSynchronize(queue->stream);
+    return failure == cudaSuccess ? TW_OK : tw_cuda_fail(queue->device, failure, "copying", error);
+}
+
+static tw_status upload(tw_queue *queue, void *device_memory, const void *host, size_t bytes, tw_error *error)
+{
+    return copy(queue, device_memory, host, bytes, error);
+}
+
+static tw_status download(tw_queue *queue, void *host, const void *device_memory, size_t bytes, tw_error *error)
+{
+    return copy(queue, host, device_memory, bytes, error);
+}
+
+/* ---- queues ---- */
+
+static void destroy_queue(tw_queue *queue)
+{
+    cudaSetDevice(queue->device->index);
+    if (queue->graph) cudaGraphExecDestroy(queue->graph);
+    if (queue->begin) cudaEventDestroy(queue->begin);
+    if (queue->end) cudaEventDestroy(queue->end);
+    if (queue->stream) cudaStreamDestroy(queue->stream);
+    tw_device_release(&queue->device->base);
+    free(queue);
+}
+
+static tw_status create_queue(tw_device *device, tw_queue **out, tw_error *error)
+{
+    tw_queue *queue = calloc(1, sizeof *queue);
+    if (!queue) return tw_no_memory(error, sizeof *queue, "a stream");
+    queue->device = cuda_of(device);
+    tw_device_retain(device);
+    cudaError_t failure = cudaSetDevice(queue->device->index);
+    if (failure == cudaSuccess) failure = cudaStreamCreateWithFlags(&queue->stream, cudaStreamNonBlocking);
+    if (failure == cudaSuccess) failure = cudaEventCreate(&queue->begin);
+    if (failure == cudaSuccess) failure = cudaEventCreate(&queue->end);
+    if (failure == cudaSuccess) {
+        *out = queue;
+        return TW_OK;
+    }
+    tw_status status = tw_cuda_fail(queue->device, failure, "creating a stream", error);
+    destroy_queue(queue);
+    return status;
+}
+
+/* ---- running ---- */
+
+static tw_status enqueue(tw_queue *queue, const tw_design *const *designs, const tw_step *steps, size_t count,
+                         tw_error *error)
+{
+    for (size_t i = 0; i < count; i++) {
+        tw_status status = designs[i]->run(&steps[i], queue);
+        if (status != TW_OK)
+            return tw_fail(error, status, "%s: %s %s could not be launched", queue->device->base.info.id,
+                           designs[i]->op, designs[i]->name);
+    }
+    return TW_OK;
+}
+
+static tw_status capture(tw_queue *queue, const tw_design *const *designs, const tw_step *steps, size_t count,
+                         tw_error *error)
+{
+    cudaGraph_t graph = NULL;
+    if (queue->graph) cudaGraphExecDestroy(queue->graph);
+    queue->graph = NULL;
+    cudaError_t failure = cudaStreamBeginCapture(queue->stream, cudaStreamCaptureModeThreadLocal);
+    if (failure != cudaSuccess) return tw_cuda_fail(queue->device, failure, "capturing", error);
+    tw_status status = enqueue(queue, designs, steps, count, error);
+    failure = cudaStreamEndCapture(queue->stream, &graph);
+    if (status == TW_OK && failure == cudaSuccess) failure = cudaGraphInstantiate(&queue->graph, graph, 0);
+    if (graph) cudaGraphDestroy(graph);
+    if (status == TW_OK && failure != cudaSuccess) status = tw_cuda_fail(queue->device, failure, "capturing", error);
+    queue->steps = steps;
+    queue->count = count;
+    return status;
+}
+
+static tw_status run_timed(tw_queue *queue, const tw_design *const *designs, const tw_step *steps, size_t count,
+                           double *step_seconds, tw_error *error)
+{
+    for (size_t i = 0; i < count; i++) {
+        float milliseconds = 0;
+        cudaError_t failure = cudaEventRecord(queue->begin, queue->stream);
+        tw_status status = enqueue(queue, &designs[i], &steps[i], 1, error);
+        if (status != TW_OK) return status;
+        if (failure == cudaSuccess) failure = cudaEventRecord(queue->end, queue->stream);
+        if (failure == cudaSuccess) failure = cudaEventSynchronize(queue->end);
+        if (failure == cudaSuccess) failure = cudaEventElapsedTime(&milliseconds, queue->begin, queue->end);
+        if (failure != cudaSuccess) return tw_cuda_fail(queue->device, failure, designs[i]->name, error);
+        step_seconds[i] = milliseconds * 1e-3;
+    }
+    return TW_OK;
+}
+
+static tw_status run_steps(tw_queue *queue, const tw_design *const *designs, const tw_step *steps, size_t count,
+                           double *step_seconds, tw_error *error)
+{
+    cudaError_t failure = cudaSetDevice(queue->device->index);
+    if (failure != cudaSuccess) return tw_cuda_fail(queue->device, failure, "selecting the device", error);
+    if (step_seconds) return run_timed(queue, designs, steps, count, step_seconds, error);
+    if (!queue->graph || queue->steps != steps || queue->count != count) {
+        tw_status status = capture(queue, designs, steps, count, error);
+        if (status != TW_OK) return status;
+    }
+    failure = cudaGraphLaunch(queue->graph, queue->stream);
+    if (failure == cudaSuccess) failure = cudaStreamSynchronize(queue->stream);
+    return failure == cudaSuccess ? TW_OK : tw_cuda_fail(queue->device, failure, "running", error);
+}
+
+static tw_status measure(tw_device *device, tw_error *error)
+{
+    tw_queue *queue;
+    tw_status status = create_queue(device, &queue, error);
+    if (status != TW_OK) return status;
+    status = tw_cuda_measure(cuda_of(device), queue->stream, error);
+    destroy_queue(queue);
+    if (status == TW_OK) device->info.measured = true;
+    return status;
+}
+
+const tw_backend tw_cuda_backend = {
+    .name = "cuda",
+    .open = open_cuda,
+    .close = close_cuda,
+    .measure = measure,
+    .alloc = alloc_memory,
+    .free = free_memory,
+    .upload = upload,
+    .download = download,
+    .queue_create = create_queue,
+    .queue_destroy = destroy_queue,
+    .run_steps = run_steps,
+};

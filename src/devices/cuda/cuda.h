@@ -1,0 +1,39 @@
+/* The CUDA device as its own files see it. Kernels include kernel.h instead. */
+#ifndef TW_DEVICES_CUDA_H
+#define TW_DEVICES_CUDA_H
+
+#include "devices/device.h"
+
+#include <cuda_runtime_api.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct tw_cuda {
+    tw_device base;
+    int index; /* the runtime's */
+    int multiprocessors;
+} tw_cuda;
+
+struct tw_queue {
+    tw_cuda *device;
+    cudaStream_t stream;
+    cudaEvent_t begin, end; /* around one step, where it is timed */
+
+    /* The step list that was run last, captured; replayed while the same list is asked for. */
+    cudaGraphExec_t graph;
+    const tw_step *steps;
+    size_t count;
+};
+
+/* Measured rates, by loops of multiply-adds and a copy: peak.cu. */
+tw_status tw_cuda_measure(tw_cuda *device, cudaStream_t stream, tw_error *error);
+/* Writes "cuda:0: what: CUDA's own message" and gives the status that fits. */
+tw_status tw_cuda_fail(const tw_cuda *device, cudaError_t failure, const char *what, tw_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

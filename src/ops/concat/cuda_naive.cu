@@ -1,0 +1,47 @@
+/* concat, naive on CUDA: one copy kernel a part; one thread an element, coalesced on both sides since the parts of one
+ * image are contiguous in the output. */
+#include "devices/cuda/kernel.h"
+#include "ops/concat/concat.h"
+
+enum { THREADS = 256 };
+
+/* x [n][size] to y [n][total], from `offset` on. */
+__global__ static void naive(const float *x, float *y, size_t count, size_t size, size_t total, size_t offset)
+{
+    for (size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x; i < count; i += (size_t)gridDim.x * THREADS)
+        y[i / size * total + offset + i % size] = x[i];
+}
+
+static tw_status run(const tw_step *step, tw_queue *queue)
+{
+    const tw_concat *p = (const tw_concat *)step->problem->params;
+    size_t pixels = (size_t)p->h * p->w, offset = 0;
+    for (int i = 0; i < p->count; i++) {
+        size_t size = p->c[i] * pixels, count = p->n * size;
+        naive<<<tw_cuda_blocks(count, THREADS), THREADS, 0, tw_cuda_stream(queue)>>>(
+            (const float *)step->in[i], (float *)step->out, count, size, p->oc * pixels, offset);
+        offset += size;
+    }
+    return tw_cuda_launched();
+}
+
+static bool supports(const tw_problem *problem, const tw_device *device, const char **reason)
+{
+    (void)device;
+    return tw_cuda_plain(problem, reason);
+}
+
+static double cost(const tw_problem *problem, const tw_device *device)
+{
+    return tw_cuda_seconds(device, 0, 1, 1.2 * tw_problem_traffic(problem), 1);
+}
+
+extern "C" const tw_design tw_concat_cuda_naive = {
+    .op = "concat",
+    .device = "cuda",
+    .name = "naive",
+    .summary = "a copy kernel for each part",
+    .supports = supports,
+    .cost = cost,
+    .run = run,
+};

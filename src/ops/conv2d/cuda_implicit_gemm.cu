@@ -1,0 +1,115 @@
+/* conv2d, implicit_gemm on CUDA: im2col_gemm's matrix product without its columns. The tiles of the second matrix are
+ * gathered from the image while they are staged in shared memory (gemm.cuh), so x crosses device memory about once for
+ * each tile of output channels and no workspace is needed. A thread always loads the same column of a tile: it splits
+ * its pixel into image, row and column once; from k it finds channel and window position with two divisions by
+ * constants of the launch, done as multiplications. (Chetlur et al. 2014, cuDNN.) */
+#include "ops/conv2d/cuda_gemm.cuh"
+
+/* a / d for 0 <= a < 2^31 as the high half of a product (Granlund and Montgomery 1994). */
+struct divisor {
+    unsigned d, multiplier, shift;
+    __device__ unsigned quotient(unsigned a) const
+    {
+        return d == 1 ? a : (unsigned)(((unsigned long long)a * multiplier >> 32) >> shift);
+    }
+};
+
+static divisor make_divisor(int d)
+{
+    unsigned shift = 0;
+    while ((1ull << (shift + 1)) < (unsigned)d) shift++;
+    /* ceil(2^(32 + shift) / d) fits 32 bits and is exact for a < 2^31. */
+    unsigned long long multiplier = ((1ull << (32 + shift)) + d - 1) / d;
+    return {(unsigned)d, (unsigned)multiplier, shift};
+}
+
+struct image_source {
+    int m, k, columns;
+    tw_conv2d p;
+    divisor window, width;
+    const float *w, *x; /* the group's */
+    __device__ float a(int row, int at) const
+    {
+        return w[(size_t)row * k + at];
+    }
+    struct Column {
+        const float *image;
+        int iy, ix; /* of the window's first element, maybe outside */
+        __device__ Column(const image_source &s, int index)
+        {
+            int pixels = s.p.oh * s.p.ow, n = index / pixels, pixel = index % pixels;
+            image = s.x + (size_t)n * s.p.ic * s.p.ih * s.p.iw;
+            iy = pixel / s.p.ow * s.p.sh - s.p.pt;
+            ix = pixel % s.p.ow * s.p.sw - s.p.pl;
+        }
+    };
+    __device__ float b(const Column &at, int k_) const
+    {
+        unsigned c = window.quotient(k_), rest = k_ - c * window.d, ky = width.quotient(rest), kx = rest - ky * width.d;
+        int iy = at.iy + (int)ky * p.dilh, ix = at.ix + (int)kx * p.dilw;
+        if (iy < 0 || iy >= p.ih || ix < 0 || ix >= p.iw) return 0.0f;
+        return at.image[((size_t)c * p.ih + iy) * p.iw + ix];
+    }
+};
+
+template <class Tile>
+__global__ static void __launch_bounds__(Tile::threads)
+    multiply(tw_conv2d_sink sink, divisor window, divisor width, const float *w, const float *x)
+{
+    const tw_conv2d &p = sink.p;
+    const int ocg = p.oc / p.groups, icg = p.ic / p.groups, k = icg * p.kh * p.kw;
+    tw_conv2d_sink to = sink;
+    to.group = blockIdx.z;
+    image_source source = {ocg,
+                           k,
+                           p.n * p.oh * p.ow,
+                           p,
+                           window,
+                           width,
+                           w + (size_t)to.group * ocg * k,
+                           x + (size_t)to.group * icg * p.ih * p.iw};
+    tw_gemm<Tile>(source, to, blockIdx.y * Tile::M, blockIdx.x * Tile::N);
+}
+
+static tw_status run(const tw_step *step, tw_queue *queue)
+{
+    const tw_conv2d *p = (const tw_conv2d *)step->problem->params;
+    cudaStream_t stream = tw_cuda_stream(queue);
+    const float *x = (const float *)step->in[0], *w = (const float *)step->in[1];
+    size_t pixels = (size_t)p->n * p->oh * p->ow, rows = (size_t)p->oc / p->groups;
+    divisor window = make_divisor(p->kh * p->kw), width = make_divisor(p->kw);
+    tw_conv2d_sink sink = {*p, (const float *)step->in[2], (const float *)step->in[3], (float *)step->out, 0, 0};
+    if (tw_conv2d_large_tiles(p, pixels, queue->device->multiprocessors))
+        multiply<tw_gemm_large>
+            <<<dim3(tw_ceil_div(pixels, 128), tw_ceil_div(rows, 128), p->groups), tw_gemm_large::threads, 0, stream>>>(
+                sink, window, width, w, x);
+    else
+        multiply<tw_gemm_small>
+            <<<dim3(tw_ceil_div(pixels, 64), tw_ceil_div(rows, 64), p->groups), tw_gemm_small::threads, 0, stream>>>(
+                sink, window, width, w, x);
+    return tw_cuda_launched();
+}
+
+static bool supports(const tw_problem *problem, const tw_device *device, const char **reason)
+{
+    (void)device;
+    return tw_cuda_plain(problem, reason) && tw_conv2d_gemm_fits((const tw_conv2d *)problem->params, reason);
+}
+
+static double cost(const tw_problem *problem, const tw_device *device)
+{
+    const tw_conv2d *p = (const tw_conv2d *)problem->params;
+    /* Tiles of 64 channels: what a layer has not is computed all the same. */
+    double rows = (double)(p->oc / p->groups), filled = rows / (64.0 * tw_ceil_div((size_t)rows, 64));
+    return tw_cuda_seconds(device, problem->op->flops(p), 0.4 * filled, tw_problem_bytes(problem), 1);
+}
+
+extern "C" const tw_design tw_conv2d_cuda_implicit_gemm = {
+    .op = "conv2d",
+    .device = "cuda",
+    .name = "implicit_gemm",
+    .summary = "a tiled matrix product that gathers its columns from the image",
+    .supports = supports,
+    .cost = cost,
+    .run = run,
+};
