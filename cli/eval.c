@@ -245,10 +245,12 @@ static tw_status check_data(const evaluation *e, tw_error *error)
 static tw_status open_loader(evaluation *e, tw_error *error)
 {
     size_t limit = (size_t)e->options->limit, images = e->data.images, *order = NULL;
+    /* Pixels that lie in memory are a moment's work: one thread keeps up, and more would only take turns with lanes. */
+    bool light = e->lanes > 1 && e->data.height > 0;
     tw_loader_desc desc = {.preprocess = e->model->preprocess,
                            .batch = e->batch,
-                           .threads = e->options->threads.items[0],
-                           .ahead = e->lanes + 1};
+                           .threads = light ? 1 : e->options->threads.items[0],
+                           .ahead = e->lanes + 2};
     if (limit && limit < images) {
         order = calloc(limit, sizeof *order);
         if (!order) return tw_no_memory(error, limit * sizeof *order, "an order of images");
