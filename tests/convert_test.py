@@ -131,7 +131,7 @@ def converted(network, ending, *arguments):
 @case
 def the_line_says_what_was_written():
     line = succeed("convert", "lenet5", "--seed", 7, "--output", path("line.onnx"))
-    equal(line, f"{path('line.onnx')}: lenet5: 12 layers, 61706 parameters, 242.2 KiB\n", "line")
+    equal(line, f"{path('line.onnx')}: lenet5: 12 layers, 61706 parameters, 242.5 KiB\n", "line")
     line = succeed("convert", path("line.onnx"), "--output", path("LINE.SAFETENSORS"))
     check(line.startswith(f"{path('LINE.SAFETENSORS')}: lenet5: 12 layers, 61706 parameters, "), f"line {line!r}")
 

@@ -452,6 +452,48 @@ static void too_large(void)
     CHECK(stat(path, &info) != 0);
 }
 
+/* Reads at most `size` bytes. */
+static size_t read_file(const char *path, char *data, size_t size)
+{
+    FILE *file = fopen(path, "rb");
+    if (!file) return 0;
+    size_t length = fread(data, 1, size, file);
+    fclose(file);
+    return length;
+}
+
+/* Parameters of 2 to 61 numbers, so that lengths of one byte and of two come before them, under names of all lengths. */
+static void alignment(void)
+{
+    enum { LAYERS = 60, SIZE = 1 << 19 };
+    char path[PATH], name[LAYERS + 2];
+    tw_graph *graph;
+    CHECK(tw_graph_create("aligned", &graph, NULL) == TW_OK);
+    tw_value x = tw_graph_input(graph, "x", &(tw_shape){2, {1, 2}});
+    for (int i = 0; i < LAYERS; i++) {
+        snprintf(name, sizeof name, "%0*d", i + 1, i);
+        x = tw_graph_linear(graph, x, &(tw_linear_desc){name, i + 2, true});
+    }
+    tw_graph_output(graph, x);
+    CHECK(tw_graph_init(graph, NULL, NULL) == TW_OK);
+    file_of(test_folder(), "aligned", ".onnx", path);
+    CHECK(tw_onnx_write(path, graph, NULL) == TW_OK);
+    char *data = malloc(SIZE), *end = NULL;
+    CHECK(data);
+    size_t length = read_file(path, data, SIZE), wrong = 0, count = 0;
+    tw_tensor view;
+    for (; tw_graph_parameter(graph, count, &view); count++) {
+        size_t numbers = 0;
+        tw_shape_count(&view.shape, TW_F32, &numbers, NULL);
+        end = memmem(data, length, view.data, numbers * sizeof(float));
+        wrong += !end || (size_t)(end - data) % 64 != 0;
+    }
+    free(data);
+    tw_graph_release(graph);
+    CHECK_MSG(length > 0 && length < SIZE && count == 2 * LAYERS, "%zu bytes, %zu parameters", length, count);
+    CHECK_MSG(wrong == 0, "%zu of %zu parameters are not aligned in the file", wrong, count);
+}
+
 /* Parameters by their alias, unless another value or parameter is called so too. */
 static void aliases(void)
 {
@@ -465,10 +507,7 @@ static void aliases(void)
     tw_status status = tw_onnx_write(path, graph, &error);
     tw_graph_release(graph);
     CHECK_MSG(status == TW_OK, "%s", error.message);
-    FILE *file = fopen(path, "rb");
-    CHECK(file);
-    size_t length = fread(text, 1, sizeof text, file);
-    fclose(file);
+    size_t length = read_file(path, text, sizeof text);
     for (int i = 0; i < 4; i++) CHECK_MSG(memmem(text, length, expected[i], strlen(expected[i])), "no %s", expected[i]);
     CHECK_MSG(!memmem(text, length, "shared", strlen("shared")), "an alias that two parameters have");
 }
@@ -480,6 +519,7 @@ int main(int argc, char **argv)
         {"refused_graphs", refused_graphs},
         {"too_large", too_large},
         {"aliases", aliases},
+        {"alignment", alignment},
     };
     bool write = argc == 3 && strcmp(argv[1], "--write") == 0;
     for (size_t i = 0; !write && i < sizeof cases / sizeof *cases; i++) {

@@ -138,15 +138,43 @@ static tw_status append_graph(tw_export *to, tw_error *error)
 
 /* ---- parameters ---- */
 
+/* Numbers begin at multiples of TW_ALIGNMENT in the file, so that a reader that maps it can use them where they lie.
+ * Protobuf knows no padding; blanks in a tensor's doc_string do. */
+enum { MAX_BLANKS = 127 };
+static const char blanks[MAX_BLANKS + 1] = "                                                               "
+                                           "                                                                ";
+
 /* A parameter as a TensorProto, but for its numbers, which follow it as its last field. */
 typedef struct parameter {
     Onnx__TensorProto proto;
     const void *data;
     size_t packed, bytes; /* of the proto, of the data */
-    header data_header, header;
+    header header, data_header;
 } parameter;
 
-static size_t describe(const tw_export *to, int index, parameter *p)
+/* Sets what follows from `packed`; gives the bytes of all that stands before the data. */
+static size_t set_headers(parameter *p)
+{
+    p->data_header = field_header(TW_TENSOR_RAW_DATA, p->bytes);
+    p->header = field_header(TW_GRAPH_INITIALIZER, p->packed + p->data_header.length + p->bytes);
+    return p->header.length + p->packed + p->data_header.length;
+}
+
+/* Chooses the blanks for a parameter that begins at `offset` in the file. */
+static size_t align(parameter *p, size_t offset)
+{
+    enum { FIELD = 2 }; /* bytes of doc_string's header */
+    size_t unpadded = p->packed, before = set_headers(p);
+    for (size_t count = 0; (offset + before) % TW_ALIGNMENT && count <= MAX_BLANKS; count++) {
+        p->proto.doc_string = (char *)blanks + MAX_BLANKS - count;
+        p->packed = unpadded + FIELD + count;
+        before = set_headers(p);
+    }
+    return before;
+}
+
+/* Gives the bytes that the parameter takes. */
+static size_t describe(const tw_export *to, int index, size_t offset, parameter *p)
 {
     const tw_graph_value *value = &to->graph->values[index];
     onnx__tensor_proto__init(&p->proto);
@@ -158,36 +186,31 @@ static size_t describe(const tw_export *to, int index, parameter *p)
     p->data = value->data;
     p->packed = protobuf_c_message_get_packed_size(&p->proto.base);
     p->bytes = tw_layout_count(&value->shape, TW_PLAIN) * sizeof(float);
-    p->data_header = field_header(TW_TENSOR_RAW_DATA, p->bytes);
-    size_t tensor = p->packed + p->data_header.length + p->bytes;
-    p->header = field_header(TW_GRAPH_INITIALIZER, tensor);
-    return p->header.length + tensor;
+    return align(p, offset) + p->bytes;
 }
 
-/* Bytes of the GraphProto; SIZE_MAX where there are too many for a file. */
-static size_t graph_bytes(const tw_export *to)
+/* Bytes of a GraphProto that begins at `offset` in the file; SIZE_MAX where there are too many for a file. */
+static size_t graph_bytes(const tw_export *to, size_t offset)
 {
     parameter p;
     size_t bytes = to->bytes;
     for (int i = 0; i < to->graph->n_parameters && bytes <= max_file; i++) {
-        size_t more = describe(to, to->graph->parameters[i], &p);
+        size_t more = describe(to, to->graph->parameters[i], offset + bytes, &p);
         bytes = more <= max_file ? bytes + more : SIZE_MAX;
     }
     return bytes <= max_file ? bytes : SIZE_MAX;
 }
 
-static tw_status write_parameter(tw_export *to, int index, tw_file_writer *file, tw_error *error)
+static tw_status write_parameter(const parameter *p, tw_file_writer *file, tw_error *error)
 {
-    parameter p;
-    describe(to, index, &p);
-    to->bytes = 0; /* the graph's other fields are written: their memory serves again */
-    tw_status status = reserve(to, p.packed, error);
-    if (status != TW_OK) return status;
-    protobuf_c_message_pack(&p.proto.base, to->data);
-    status = tw_file_write(file, p.header.bytes, p.header.length, error);
-    if (status == TW_OK) status = tw_file_write(file, to->data, p.packed, error);
-    if (status == TW_OK) status = tw_file_write(file, p.data_header.bytes, p.data_header.length, error);
-    if (status == TW_OK) status = tw_file_write(file, p.data, p.bytes, error);
+    uint8_t *packed = malloc(p->packed);
+    if (!packed) return tw_no_memory(error, p->packed, p->proto.name);
+    protobuf_c_message_pack(&p->proto.base, packed);
+    tw_status status = tw_file_write(file, p->header.bytes, p->header.length, error);
+    if (status == TW_OK) status = tw_file_write(file, packed, p->packed, error);
+    if (status == TW_OK) status = tw_file_write(file, p->data_header.bytes, p->data_header.length, error);
+    if (status == TW_OK) status = tw_file_write(file, p->data, p->bytes, error);
+    free(packed);
     return status;
 }
 
@@ -210,10 +233,27 @@ static size_t pack_model(uint8_t out[256])
     return protobuf_c_message_pack(&model.base, out);
 }
 
-static tw_status write_file(tw_export *to, const char *path, tw_error *error)
+/* The GraphProto, which begins at `offset` in the file. */
+static tw_status write_graph(const tw_export *to, size_t offset, tw_file_writer *file, tw_error *error)
+{
+    tw_status status = tw_file_write(file, to->data, to->bytes, error);
+    offset += to->bytes;
+    for (int i = 0; i < to->graph->n_parameters && status == TW_OK; i++) {
+        parameter p;
+        offset += describe(to, to->graph->parameters[i], offset, &p);
+        status = write_parameter(&p, file, error);
+    }
+    return status;
+}
+
+static tw_status write_file(const tw_export *to, const char *path, tw_error *error)
 {
     uint8_t model[256];
-    size_t graph = graph_bytes(to), model_bytes = pack_model(model);
+    size_t model_bytes = pack_model(model);
+    /* The graph's place follows from its size, and its size from its place. The first pass may be wrong by a byte where
+     * the size has one digit more or less; then the numbers are not aligned, and all else is as it should be. */
+    size_t offset = model_bytes + field_header(TW_MODEL_GRAPH, graph_bytes(to, 0)).length;
+    size_t graph = graph_bytes(to, offset);
     header h = field_header(TW_MODEL_GRAPH, graph);
     if (graph == SIZE_MAX || model_bytes + h.length + graph > max_file)
         return tw_fail(error, TW_INVALID, "%s: %s takes 2 GiB or more, and an ONNX file ends below that", path,
@@ -223,9 +263,7 @@ static tw_status write_file(tw_export *to, const char *path, tw_error *error)
     if (status != TW_OK) return status;
     status = tw_file_write(&file, model, model_bytes, error);
     if (status == TW_OK) status = tw_file_write(&file, h.bytes, h.length, error);
-    if (status == TW_OK) status = tw_file_write(&file, to->data, to->bytes, error);
-    for (int i = 0; i < to->graph->n_parameters && status == TW_OK; i++)
-        status = write_parameter(to, to->graph->parameters[i], &file, error);
+    if (status == TW_OK) status = write_graph(to, offset, &file, error);
     if (status == TW_OK) return tw_file_commit(&file, error);
     tw_file_discard(&file);
     return status;
