@@ -367,7 +367,7 @@ static void refused_problems(void)
     } cases[] = {
         {"pool", "mb1ic1ih2kh3", "pool: window 3x3 with dilation 1 does not fit the padded input 2x2"},
         {"pool", "mb1ic1ih5kh3dh2dw1", "pool: window 3x3 with dilation 3x2 does not fit the padded input 5x5"},
-        {"pool", "mb1ic1ih9kh3ph2", "at most half the kernel of 3"},
+        {"pool", "mb1ic1ih9kh3ph3", "less than the kernel of 3"},
         {"pool", "mb1ic1ih9kh3dh1alg1", "expected 1 for averages"},
         {"pool", "mb1ic1ih9kh3sh0", "stride 0"},
         {"pool", "mb1ic1ih9", "kh is missing"},

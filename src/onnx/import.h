@@ -138,6 +138,8 @@ void tw_onnx_set_numbers(tw_onnx_node *n, const tw_onnx_number *numbers, const t
 /* Output 0 is what `value` is, under another ONNX shape (null: its own). */
 void tw_onnx_set_same(tw_onnx_node *n, const tw_onnx_value *value, const tw_shape *shape);
 
+/* Adds the zeros that a Pad left undone, if any. */
+void tw_onnx_add_padding(tw_onnx_node *n, tw_onnx_value *value);
 /* The value under a graph shape of as many elements. */
 tw_value tw_onnx_view(tw_onnx_node *n, const tw_onnx_value *value, const tw_shape *shape);
 /* The graph's shape for an ONNX shape: [1][features] or [1][channels][height][width]. */

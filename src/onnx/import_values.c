@@ -303,10 +303,11 @@ tw_onnx_value *tw_onnx_constant(tw_onnx_node *n, int index)
 }
 
 /* Zeros around an image as a 1x1 convolution of each channel with weight 1: exact, and any operator can follow. */
-static void add_padding(tw_onnx_node *n, tw_onnx_value *value)
+void tw_onnx_add_padding(tw_onnx_node *n, tw_onnx_value *value)
 {
     tw_graph *graph = n->import->graph;
     const int *pad = value->pad;
+    if (!pad[0] && !pad[1] && !pad[2] && !pad[3]) return;
     int64_t c = value->shape.dims[1], h = value->shape.dims[2] - pad[0] - pad[2],
             w = value->shape.dims[3] - pad[1] - pad[3];
     int channels;
@@ -339,7 +340,7 @@ tw_onnx_value *tw_onnx_activation(tw_onnx_node *n, int index)
         tw_onnx_refuse(n, "of a transposed activation");
         return NULL;
     }
-    if (value->pad[0] || value->pad[1] || value->pad[2] || value->pad[3]) add_padding(n, value);
+    tw_onnx_add_padding(n, value);
     return n->status == TW_OK ? value : NULL;
 }
 

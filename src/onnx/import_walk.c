@@ -278,10 +278,8 @@ static tw_status make_output(tw_onnx_import *import, const Onnx__ValueInfoProto 
         tw_onnx_refuse(&n, "to an output");
         return TW_OK;
     }
-    if (value->pad[0] || value->pad[1] || value->pad[2] || value->pad[3]) {
-        tw_onnx_refuse(&n, "to an output");
-        return TW_OK;
-    }
+    tw_onnx_add_padding(&n, value);
+    if (n.status != TW_OK) return n.status;
     tw_shape shape = tw_onnx_graph_shape(&value->shape);
     tw_graph_output(import->graph, tw_onnx_view(&n, value, &shape));
     return tw_graph_check(import->graph, &import->error);

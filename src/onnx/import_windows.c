@@ -205,7 +205,7 @@ static void pool(tw_onnx_node *n, tw_pool_kind kind)
         /* An average counts the zeros of a Pad always, its own only with count_include_pad. */
         bool own = w.pad[0] || w.pad[1] || w.pad[2] || w.pad[3];
         bool fits = !own || include;
-        for (int i = 0; i < 4; i++) fits = fits && w.pad[i] + x->pad[i] <= w.kernel[i % 2] / 2;
+        for (int i = 0; i < 4; i++) fits = fits && w.pad[i] + x->pad[i] < w.kernel[i % 2];
         if (!fits) x = tw_onnx_activation(n, 0);
         if (!x) return;
         include = include || fits;

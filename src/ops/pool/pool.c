@@ -1,5 +1,5 @@
-/* What pool means, whoever does it: its shapes, its work and its problem descriptor. The rules are PyTorch's: padding
- * of at most half the kernel; with ceil_mode the last window must start inside the input or its left padding. */
+/* What pool means, whoever does it: its shapes, its work and its problem descriptor. The rules are PyTorch's, except
+ * that padding may be anything less than the kernel, as in ONNX; with ceil_mode the last window must start inside the input or its left padding. */
 #include "ops/pool/pool.h"
 #include "core/status.h"
 #include "ops/common/dims.h"
@@ -39,9 +39,9 @@ static tw_status check_sides(const tw_pool *p, tw_error *error)
                 "pool: %s: kernel %d, stride %d, dilation %d, padding %d and %d: expected at least 1, 1, 1, 0 "
                 "and 0",
                 name, s.kernel, s.stride, s.dilation, s.before, s.after);
-        if (s.before > s.kernel / 2 || s.after > s.kernel / 2)
-            return tw_fail(error, TW_INVALID, "pool: %s: padding of %d and %d: expected at most half the kernel of %d",
-                           name, s.before, s.after, s.kernel);
+        if (s.before >= s.kernel || s.after >= s.kernel)
+            return tw_fail(error, TW_INVALID, "pool: %s: padding of %d and %d: expected less than the kernel of %d", name,
+                           s.before, s.after, s.kernel);
         if (p->kind != TW_POOL_MAX && s.dilation != 1)
             return tw_fail(error, TW_INVALID, "pool: %s: dilation %d: expected 1 for averages", name, s.dilation);
         if ((int64_t)s.in + s.before + s.after + s.stride > INT_MAX / 2)
