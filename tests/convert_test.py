@@ -313,7 +313,8 @@ def options_change_the_preparation():
             ("--crop: 66 pixels cannot lie in the middle of .*64", "--crop", "66"),
             ("--crop: 33 pixels", "--crop", "33"), ("did you mean \"bicubic\"", "--interpolation", "bicubik"),
             ("--mean: 2 numbers, expected one, or three", "--mean", "0.5,0.5"),
-            ("--mean: .*from 0 to 1", "--mean", "123"), ("--mean: an empty element", "--mean", "0.1,,0.2"), ("--mean", "--mean", "nan"),
+            ("--mean: .*from 0 to 1", "--mean", "123"), ("--mean: an empty element", "--mean", "0.1,,0.2"),
+            ("--mean", "--mean", "nan"),
             ("--std: 0, by which", "--std", "0.1,0,0.1"), ("--std", "--std", "-1")]:
         refuse(2, pattern, "classify", file, photo, *options)
 

@@ -462,7 +462,7 @@ static size_t read_file(const char *path, char *data, size_t size)
     return length;
 }
 
-/* Parameters of 2 numbers and more, so that lengths of one to three bytes stand before them, with names of all lengths. */
+/* Parameters of 2 numbers and more: lengths of one to three bytes stand before them, and names of all lengths. */
 static void alignment(void)
 {
     enum { LAYERS = 60, SIZE = 1 << 19 };
