@@ -685,7 +685,8 @@ static void windows_of_a_resized_image(void)
     for (int i = 0; i < 40; i++) {
         const int *size = sizes[i / 8];
         tw_image image = noise_image(size[0], size[1]), whole;
-        tw_resample how = {.image = &image,
+        tw_resample how = {.in_width = size[0],
+                           .in_height = size[1],
                            .channels = 3,
                            .interpolation = i % 2 ? TW_BICUBIC : TW_BILINEAR,
                            .width = size[2],
@@ -696,7 +697,7 @@ static void windows_of_a_resized_image(void)
         how.rows = 1 + (size[3] - how.y - 1) / (1 + i % 5);
         uint8_t *part = malloc(3 * (size_t)how.columns * (size_t)how.rows);
         CHECK(tw_image_resize(&image, size[2], size[3], how.interpolation, &whole, NULL) == TW_OK);
-        CHECK(tw_image_resample(&how, part, NULL) == TW_OK);
+        CHECK(tw_image_resample(&image, &how, part, NULL) == TW_OK);
         for (int y = 0; y < how.rows; y++)
             CHECK_MSG(memcmp(part + 3 * y * how.columns, whole.rgb + 3 * ((how.y + y) * size[2] + how.x),
                              3 * (size_t)how.columns) == 0,

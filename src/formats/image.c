@@ -10,16 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEFAULT_MAX_PIXELS 178956970 /* where Pillow refuses an image as a decompression bomb */
-
 tw_status tw_image_check(const tw_image *image, tw_error *error)
 {
     if (image->rgb && image->width > 0 && image->height > 0) return TW_OK;
     return tw_fail(error, TW_INVALID, "the image is empty (%d x %d)", image->width, image->height);
 }
 
-tw_status tw_image_allocate(const tw_image_file *from, uint32_t width, uint32_t height, tw_image *image,
-                            tw_error *error)
+tw_status tw_image_check_size(const tw_image_file *from, uint32_t width, uint32_t height, tw_error *error)
 {
     size_t pixels, bytes;
     if (width == 0 || height == 0)
@@ -30,6 +27,15 @@ tw_status tw_image_allocate(const tw_image_file *from, uint32_t width, uint32_t 
     if (!tw_checked_mul(width, height, &pixels) || pixels > from->max_pixels || !tw_checked_mul(pixels, 3, &bytes))
         return tw_fail(error, TW_INVALID, "%s: the image is %u x %u; at most %zu pixels are accepted", from->path,
                        width, height, from->max_pixels);
+    return TW_OK;
+}
+
+tw_status tw_image_allocate(const tw_image_file *from, uint32_t width, uint32_t height, tw_image *image,
+                            tw_error *error)
+{
+    tw_status status = tw_image_check_size(from, width, height, error);
+    if (status != TW_OK) return status;
+    size_t bytes = 3 * (size_t)width * (size_t)height;
     uint8_t *rgb = tw_alloc(bytes);
     if (!rgb) return tw_no_memory(error, bytes, from->path);
     *image = (tw_image){.width = (int)width, .height = (int)height, .rgb = rgb};
@@ -58,7 +64,7 @@ static void copy_upright(const tw_image *stored, int orientation, tw_image *upri
             }
 }
 
-static tw_status turn_upright(const tw_image_file *from, int orientation, tw_image *image, tw_error *error)
+tw_status tw_image_turn_upright(const tw_image_file *from, int orientation, tw_image *image, tw_error *error)
 {
     if (orientation == 1) return TW_OK;
     bool swapped = orientation >= 5;
@@ -81,30 +87,42 @@ static tw_status read_signature(const tw_image_file *from, uint8_t bytes[8], siz
     return TW_OK;
 }
 
-static tw_status read_any(const tw_image_file *from, tw_image *image, tw_error *error)
+static const uint8_t jpeg_signature[] = {0xff, 0xd8, 0xff};
+static const uint8_t png_signature[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
+
+tw_status tw_image_is_jpeg(const tw_image_file *from, bool *jpeg, tw_error *error)
 {
-    static const uint8_t jpeg[] = {0xff, 0xd8, 0xff}, png[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
+    uint8_t signature[8];
+    size_t count;
+    tw_status status = read_signature(from, signature, &count, error);
+    *jpeg = status == TW_OK && count >= sizeof jpeg_signature &&
+            memcmp(signature, jpeg_signature, sizeof jpeg_signature) == 0;
+    return status;
+}
+
+tw_status tw_image_read_file(const tw_image_file *from, tw_image *image, tw_error *error)
+{
     uint8_t signature[8];
     size_t count;
     int orientation = 1;
     tw_status status = read_signature(from, signature, &count, error);
     if (status != TW_OK) return status;
-    if (count >= sizeof jpeg && memcmp(signature, jpeg, sizeof jpeg) == 0)
+    if (count >= sizeof jpeg_signature && memcmp(signature, jpeg_signature, sizeof jpeg_signature) == 0)
         status = tw_jpeg_read(from, image, &orientation, error);
-    else if (count == sizeof png && memcmp(signature, png, sizeof png) == 0)
+    else if (count == sizeof png_signature && memcmp(signature, png_signature, sizeof png_signature) == 0)
         status = tw_png_read(from, image, &orientation, error);
     else
         status = tw_fail(error, TW_INVALID, "%s: not a JPEG or PNG image", from->path);
-    return status == TW_OK ? turn_upright(from, orientation, image, error) : status;
+    return status == TW_OK ? tw_image_turn_upright(from, orientation, image, error) : status;
 }
 
 tw_status tw_image_read(const char *path, size_t max_pixels, tw_image *image, tw_error *error)
 {
     *image = (tw_image){0};
-    tw_image_file from = {.path = path, .max_pixels = max_pixels ? max_pixels : DEFAULT_MAX_PIXELS};
+    tw_image_file from = {.path = path, .max_pixels = max_pixels ? max_pixels : TW_IMAGE_MAX_PIXELS};
     from.file = tw_file_open(path, error);
     if (!from.file) return TW_INVALID;
-    tw_status status = read_any(&from, image, error);
+    tw_status status = tw_image_read_file(&from, image, error);
     fclose(from.file);
     return status;
 }

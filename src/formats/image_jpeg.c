@@ -23,10 +23,9 @@ typedef struct reader {
     struct jpeg_progress_mgr progress;
     jmp_buf escape;
     const tw_image_file *from;
-    tw_image *image;
+    tw_rows *rows;
     tw_error *error;
     tw_status status;
-    int orientation;
 } reader;
 
 static _Noreturn void escape_with(reader *r, tw_status status)
@@ -95,10 +94,11 @@ static void read_rows(reader *r)
     bool cmyk = r->jpeg.out_color_space == JCS_CMYK;
     JSAMPARRAY line = NULL;
     if (cmyk) line = r->jpeg.mem->alloc_sarray((j_common_ptr)&r->jpeg, JPOOL_IMAGE, r->jpeg.output_width * 4, 1);
-    while (r->jpeg.output_scanline < r->jpeg.output_height) {
-        uint8_t *row = r->image->rgb + 3 * (size_t)r->jpeg.output_scanline * (size_t)r->image->width;
+    for (int y = 0; y < (int)r->jpeg.output_height; y++) {
+        uint8_t *row = r->rows->place(r->rows, y);
         jpeg_read_scanlines(&r->jpeg, cmyk ? line : &row, 1);
-        if (cmyk) cmyk_to_rgb(line[0], r->image->width, row);
+        if (cmyk) cmyk_to_rgb(line[0], (int)r->jpeg.output_width, row);
+        r->rows->took(r->rows, y);
     }
 }
 
@@ -111,11 +111,13 @@ static void decode(reader *r)
     jpeg_stdio_src(jpeg, r->from->file);
     jpeg_save_markers(jpeg, JPEG_APP0 + 1, 0xffff);
     jpeg_read_header(jpeg, TRUE);
-    r->orientation = find_orientation(jpeg);
     if (jpeg->num_components != 1 && jpeg->num_components != 3 && jpeg->num_components != 4)
         escape_with(r, tw_fail(r->error, TW_INVALID, "%s: a JPEG of %d components; 1, 3 or 4 are known", r->from->path,
                                jpeg->num_components));
-    tw_status status = tw_image_allocate(r->from, jpeg->image_width, jpeg->image_height, r->image, r->error);
+    tw_status status = tw_image_check_size(r->from, jpeg->image_width, jpeg->image_height, r->error);
+    if (status == TW_OK)
+        status =
+            r->rows->begin(r->rows, (int)jpeg->image_width, (int)jpeg->image_height, find_orientation(jpeg), r->error);
     if (status != TW_OK) escape_with(r, status);
     jpeg->out_color_space = jpeg->num_components == 4 ? JCS_CMYK : JCS_RGB;
     jpeg->dct_method = JDCT_ISLOW;
@@ -124,9 +126,9 @@ static void decode(reader *r)
     jpeg_finish_decompress(jpeg);
 }
 
-tw_status tw_jpeg_read(const tw_image_file *from, tw_image *image, int *orientation, tw_error *error)
+tw_status tw_jpeg_decode(const tw_image_file *from, tw_rows *rows, tw_error *error)
 {
-    reader r = {.from = from, .image = image, .error = error};
+    reader r = {.from = from, .rows = rows, .error = error};
     r.jpeg.err = jpeg_std_error(&r.errors);
     r.jpeg.client_data = &r;
     r.errors.error_exit = refuse;
@@ -134,7 +136,42 @@ tw_status tw_jpeg_read(const tw_image_file *from, tw_image *image, int *orientat
     r.progress.progress_monitor = on_progress;
     decode(&r);
     jpeg_destroy_decompress(&r.jpeg);
-    if (r.status != TW_OK) tw_image_free(image);
-    *orientation = r.orientation;
     return r.status;
+}
+
+/* ---- to a whole image ---- */
+
+typedef struct image_rows {
+    tw_rows rows; /* first: a tw_rows * is an image_rows * */
+    const tw_image_file *from;
+    tw_image *image;
+    int orientation;
+} image_rows;
+
+static tw_status begin_image(tw_rows *rows, int width, int height, int orientation, tw_error *error)
+{
+    image_rows *to = (image_rows *)rows;
+    to->orientation = orientation;
+    return tw_image_allocate(to->from, (uint32_t)width, (uint32_t)height, to->image, error);
+}
+
+static uint8_t *place_in_image(tw_rows *rows, int y)
+{
+    const tw_image *image = ((const image_rows *)rows)->image;
+    return image->rgb + 3 * (size_t)y * (size_t)image->width;
+}
+
+static void leave_in_image(tw_rows *rows, int y)
+{
+    (void)rows, (void)y;
+}
+
+tw_status tw_jpeg_read(const tw_image_file *from, tw_image *image, int *orientation, tw_error *error)
+{
+    image_rows to = {
+        .rows = {begin_image, place_in_image, leave_in_image}, .from = from, .image = image, .orientation = 1};
+    tw_status status = tw_jpeg_decode(from, &to.rows, error);
+    if (status != TW_OK) tw_image_free(image);
+    *orientation = to.orientation;
+    return status;
 }

@@ -3,9 +3,12 @@
  * weights in fixed point. Output pixel i has its centre at (i + 0.5) * in / out of the input; the taps within the
  * stretched support around it are normalised to a sum of one.
  *
- * Only the wanted window is computed. Rows are filtered horizontally when the vertical pass first needs them, and kept
- * in a ring just long enough for its longest filter, so that the working set stays in the cache and memory does not
- * grow with the input's height. */
+ * Only the wanted window is computed. Rows come one after another, as a decoder makes them; those that the vertical pass
+ * needs are filtered horizontally and kept in a ring just long enough for its longest filter, so that the working set
+ * stays in the cache and memory does not grow with the input's height.
+ *
+ * The two inner loops have a version for AVX2, which multiplies 32-bit integers, as x86's baseline can't. Integer sums are
+ * the same in any order. */
 #include "formats/image.h"
 
 #include "core/status.h"
@@ -13,6 +16,9 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 /* Fraction bits of a weight: 32 less 8 of a pixel and 2 for sums beyond one and the sign. */
 #define WEIGHT_BITS (32 - 8 - 2)
@@ -22,17 +28,19 @@ typedef struct span {
     size_t weights;   /* index of the first one's weight */
 } span;
 
+typedef struct side {
+    int in, out;      /* lengths */
+    int first, count; /* wanted output positions */
+    tw_interpolation interpolation;
+} side;
+
 /* How one side is resampled: a span for each wanted output position. */
 typedef struct axis {
+    side of;
     span *spans;
     int32_t *weights;
     int longest;
 } axis;
-
-typedef struct side {
-    int in, out;      /* lengths */
-    int first, count; /* wanted output positions */
-} side;
 
 static double triangle(double x)
 {
@@ -57,15 +65,15 @@ static int32_t fixed_point(double weight)
 }
 
 /* One output position's taps. Neither their first nor their last position ever moves back as the output's advances. */
-static span make_span(const side *s, int position, tw_interpolation interpolation, int32_t *weights)
+static span make_span(const side *s, int position, int32_t *weights)
 {
     if (s->in == s->out) {
         weights[0] = 1 << WEIGHT_BITS;
         return (span){.first = position, .count = 1};
     }
-    double (*filter)(double) = interpolation == TW_BICUBIC ? cubic : triangle;
+    double (*filter)(double) = s->interpolation == TW_BICUBIC ? cubic : triangle;
     double ratio = (double)s->in / s->out, stretch = ratio < 1 ? 1 : ratio;
-    double support = (interpolation == TW_BICUBIC ? 2 : 1) * stretch, per_stretch = 1 / stretch;
+    double support = (s->interpolation == TW_BICUBIC ? 2 : 1) * stretch, per_stretch = 1 / stretch;
     double centre = (position + 0.5) * ratio, sum = 0;
     int first = (int)fmax(centre - support + 0.5, 0), end = (int)fmin(centre + support + 0.5, s->in);
     for (int i = first; i < end; i++) sum += filter((i - centre + 0.5) * per_stretch);
@@ -73,8 +81,24 @@ static span make_span(const side *s, int position, tw_interpolation interpolatio
     return (span){.first = first, .count = end - first};
 }
 
-static tw_status make_axis(const side *s, tw_interpolation interpolation, axis *a, tw_error *error)
+static void free_axis(axis *a)
 {
+    free(a->spans);
+    free(a->weights);
+    *a = (axis){0};
+}
+
+static bool same_side(const side *a, const side *b)
+{
+    return a->in == b->in && a->out == b->out && a->first == b->first && a->count == b->count &&
+           a->interpolation == b->interpolation;
+}
+
+/* Photographs of one size follow one another: their axes stay. */
+static tw_status make_axis(const side *s, axis *a, tw_error *error)
+{
+    if (a->spans && same_side(s, &a->of)) return TW_OK;
+    free_axis(a);
     /* As many taps as a stretched cubic can touch. */
     double stretch = s->in > s->out ? (double)s->in / s->out : 1, taps = fmin(2 * ceil(2 * stretch) + 1, s->in);
     size_t count = (size_t)s->count, spans_bytes, weights_bytes;
@@ -83,11 +107,15 @@ static tw_status make_axis(const side *s, tw_interpolation interpolation, axis *
         return tw_fail(error, TW_INVALID, "resizing %d to %d pixels: too large", s->in, s->out);
     a->spans = tw_alloc(spans_bytes);
     a->weights = tw_alloc(weights_bytes);
-    if (!a->spans || !a->weights) return tw_no_memory(error, spans_bytes + weights_bytes, "resizing weights");
+    if (!a->spans || !a->weights) {
+        free_axis(a);
+        return tw_no_memory(error, spans_bytes + weights_bytes, "resizing weights");
+    }
     size_t used = 0;
+    a->of = *s;
     a->longest = 1;
     for (int i = 0; i < s->count; i++) {
-        span made = make_span(s, s->first + i, interpolation, a->weights + used);
+        span made = make_span(s, s->first + i, a->weights + used);
         made.weights = used;
         a->spans[i] = made;
         used += (size_t)made.count;
@@ -96,6 +124,8 @@ static tw_status make_axis(const side *s, tw_interpolation interpolation, axis *
     return TW_OK;
 }
 
+/* ---- inner loops ---- */
+
 /* A fixed-point sum, rounded and clamped. */
 static inline uint8_t pixel_of(int32_t sum)
 {
@@ -103,10 +133,35 @@ static inline uint8_t pixel_of(int32_t sum)
     return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
 }
 
-/* in[width][3] -> out[columns][3] */
-static void filter_row_rgb(const axis *a, const uint8_t *in, int columns, uint8_t *out)
+/* out[bytes] = sum over count rows of weight * row */
+static inline __attribute__((always_inline)) void blend(const uint8_t *const *rows, const int32_t *weights, int count,
+                                                        size_t bytes, uint8_t *out)
 {
-    for (int x = 0; x < columns; x++) {
+    enum { LANES = 32 };
+    for (size_t at = 0; at < bytes; at += LANES) {
+        int32_t sums[LANES] = {0};
+        size_t lanes = bytes - at < LANES ? bytes - at : LANES;
+        if (lanes == LANES) {
+            for (int i = 0; i < count; i++)
+                for (size_t j = 0; j < LANES; j++) sums[j] += rows[i][at + j] * weights[i];
+            for (size_t j = 0; j < LANES; j++) out[at + j] = pixel_of(sums[j]);
+        } else {
+            for (int i = 0; i < count; i++)
+                for (size_t j = 0; j < lanes; j++) sums[j] += rows[i][at + j] * weights[i];
+            for (size_t j = 0; j < lanes; j++) out[at + j] = pixel_of(sums[j]);
+        }
+    }
+}
+
+/* filter: in[width][3], with slack behind -> out[columns][3] */
+typedef struct loops {
+    void (*filter)(const axis *a, const uint8_t *in, uint8_t *out);
+    void (*blend)(const uint8_t *const *rows, const int32_t *weights, int count, size_t bytes, uint8_t *out);
+} loops;
+
+static void filter_plain(const axis *a, const uint8_t *in, uint8_t *out)
+{
+    for (int x = 0; x < a->of.count; x++, out += 3) {
         const span *s = &a->spans[x];
         const int32_t *weight = a->weights + s->weights;
         const uint8_t *pixel = in + 3 * (size_t)s->first;
@@ -116,16 +171,75 @@ static void filter_row_rgb(const axis *a, const uint8_t *in, int columns, uint8_
             g += pixel[1] * weight[i];
             b += pixel[2] * weight[i];
         }
-        out[3 * x] = pixel_of(r);
-        out[3 * x + 1] = pixel_of(g);
-        out[3 * x + 2] = pixel_of(b);
+        out[0] = pixel_of(r);
+        out[1] = pixel_of(g);
+        out[2] = pixel_of(b);
     }
 }
 
-/* in[width] -> out[columns] */
-static void filter_row_grey(const axis *a, const uint8_t *in, int columns, uint8_t *out)
+static void blend_plain(const uint8_t *const *rows, const int32_t *weights, int count, size_t bytes, uint8_t *out)
 {
-    for (int x = 0; x < columns; x++) {
+    blend(rows, weights, count, bytes, out);
+}
+
+static const loops plain_loops = {filter_plain, blend_plain};
+
+#if defined(__x86_64__)
+#define AVX2 __attribute__((target("avx2")))
+
+/* Two taps at a time: of eight bytes, three are one pixel's, three the next one's, and two count for nothing. */
+AVX2 static void filter_avx2(const axis *a, const uint8_t *in, uint8_t *out)
+{
+    const __m256i spread = _mm256_setr_epi32(0, 0, 0, 1, 1, 1, 0, 0), upper = _mm256_setr_epi32(3, 4, 5, 6, 6, 6, 6, 6);
+    const __m128i half = _mm_set1_epi32(1 << (WEIGHT_BITS - 1));
+    for (int x = 0; x < a->of.count; x++, out += 3) {
+        const span *s = &a->spans[x];
+        const int32_t *weight = a->weights + s->weights;
+        const uint8_t *pixel = in + 3 * (size_t)s->first;
+        __m256i sums = _mm256_setzero_si256();
+        int i = 0;
+        for (; i + 1 < s->count; i += 2, pixel += 6) {
+            __m256i two = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)pixel));
+            __m128i pair = _mm_loadl_epi64((const __m128i *)(const void *)(weight + i));
+            __m256i weights = _mm256_permutevar8x32_epi32(_mm256_castsi128_si256(pair), spread);
+            sums = _mm256_add_epi32(sums, _mm256_mullo_epi32(two, weights));
+        }
+        __m256i moved = _mm256_permutevar8x32_epi32(sums, upper);
+        __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_castsi256_si128(moved));
+        if (i < s->count) {
+            int32_t bytes;
+            memcpy(&bytes, pixel, sizeof bytes);
+            __m128i one = _mm_cvtepu8_epi32(_mm_cvtsi32_si128(bytes));
+            sum = _mm_add_epi32(sum, _mm_mullo_epi32(one, _mm_set1_epi32(weight[i])));
+        }
+        sum = _mm_srai_epi32(_mm_add_epi32(sum, half), WEIGHT_BITS);
+        sum = _mm_packus_epi16(_mm_packs_epi32(sum, sum), sum);
+        int32_t rgb = _mm_cvtsi128_si32(sum);
+        memcpy(out, &rgb, 3);
+    }
+}
+
+AVX2 static void blend_avx2(const uint8_t *const *rows, const int32_t *weights, int count, size_t bytes, uint8_t *out)
+{
+    blend(rows, weights, count, bytes, out);
+}
+
+static const loops *choose_loops(void)
+{
+    static const loops avx2_loops = {filter_avx2, blend_avx2};
+    return __builtin_cpu_supports("avx2") ? &avx2_loops : &plain_loops;
+}
+#else
+static const loops *choose_loops(void)
+{
+    return &plain_loops;
+}
+#endif
+
+/* in[width] -> out[columns] */
+static void filter_grey(const axis *a, const uint8_t *in, uint8_t *out)
+{
+    for (int x = 0; x < a->of.count; x++) {
         const span *s = &a->spans[x];
         int32_t sum = 0;
         for (int i = 0; i < s->count; i++) sum += in[s->first + i] * a->weights[s->weights + (size_t)i];
@@ -139,104 +253,126 @@ static void luma_row(const uint8_t *rgb, int width, uint8_t *grey)
     for (int x = 0; x < width; x++, rgb += 3) grey[x] = tw_luma(rgb[0], rgb[1], rgb[2]);
 }
 
-/* out[bytes] = sum over count rows of weight * row */
-static void blend_rows(const uint8_t *const *rows, const int32_t *weights, int count, size_t bytes, uint8_t *out)
-{
-    enum { LANES = 32 };
-    for (size_t at = 0; at < bytes; at += LANES) {
-        int32_t sums[LANES] = {0};
-        size_t lanes = bytes - at < LANES ? bytes - at : LANES;
-        if (lanes == LANES) {
-            for (int i = 0; i < count; i++)
-                for (size_t j = 0; j < LANES; j++) sums[j] += rows[i][at + j] * weights[i];
-        } else {
-            for (int i = 0; i < count; i++)
-                for (size_t j = 0; j < lanes; j++) sums[j] += rows[i][at + j] * weights[i];
-        }
-        for (size_t j = 0; j < lanes; j++) out[at + j] = pixel_of(sums[j]);
-    }
-}
+/* ---- rows in, rows out ---- */
 
-typedef struct passes {
-    const tw_resample *how;
+struct tw_resampler {
+    tw_resample how;
     axis across, down;
-    size_t row_bytes;     /* of the window */
-    uint8_t *ring;        /* [down.longest][columns][channels]: row y of the input is in slot y % down.longest */
-    uint8_t *grey;        /* one row of the input */
-    const uint8_t **taps; /* the rows of one vertical filter */
-} passes;
-
-static tw_status prepare(passes *p, tw_error *error)
-{
-    const tw_resample *how = p->how;
-    side across = {.in = how->image->width, .out = how->width, .first = how->x, .count = how->columns};
-    side down = {.in = how->image->height, .out = how->height, .first = how->y, .count = how->rows};
-    tw_status status = make_axis(&across, how->interpolation, &p->across, error);
-    if (status == TW_OK) status = make_axis(&down, how->interpolation, &p->down, error);
-    if (status != TW_OK) return status;
+    size_t row_bytes; /* of the window */
+    int pushed, made; /* rows so far */
+    const loops *loops;
+    uint8_t *ring; /* [down.longest][columns][channels]: row y of the input is in slot y % down.longest */
     size_t ring_bytes;
-    p->row_bytes = (size_t)how->columns * (size_t)how->channels;
-    if (!tw_checked_mul(p->row_bytes, (size_t)p->down.longest, &ring_bytes))
-        return tw_fail(error, TW_INVALID, "resizing to %d x %d pixels: too large", how->width, how->height);
-    p->ring = tw_alloc(ring_bytes);
-    p->grey = tw_alloc((size_t)how->image->width);
-    p->taps = tw_alloc((size_t)p->down.longest * sizeof *p->taps);
-    if (!p->ring || !p->grey || !p->taps) return tw_no_memory(error, ring_bytes, "resizing an image");
+    uint8_t *row; /* one row of the input, grey or with slack behind */
+    size_t row_capacity;
+    const uint8_t **taps; /* the rows of one vertical filter */
+    size_t taps_bytes;
+};
+
+tw_status tw_resampler_create(tw_resampler **resampler, tw_error *error)
+{
+    *resampler = calloc(1, sizeof **resampler);
+    if (!*resampler) return tw_no_memory(error, sizeof **resampler, "resizing an image");
+    (*resampler)->loops = choose_loops();
     return TW_OK;
 }
 
-static uint8_t *ring_slot(const passes *p, int row)
+void tw_resampler_destroy(tw_resampler *r)
 {
-    return p->ring + (size_t)(row % p->down.longest) * p->row_bytes;
+    if (!r) return;
+    free_axis(&r->across);
+    free_axis(&r->down);
+    free(r->ring);
+    free(r->row);
+    free((void *)r->taps);
+    free(r);
 }
 
-/* Row `row` of the input, resampled to the window's columns. */
-static void filter_row(const passes *p, int row)
+/* Grows a buffer whose contents don't matter; null, and nothing kept, without memory. */
+static void *grow(void *buffer, size_t *capacity, size_t bytes)
 {
-    const tw_resample *how = p->how;
-    const uint8_t *in = how->image->rgb + 3 * (size_t)row * (size_t)how->image->width;
-    uint8_t *out = ring_slot(p, row);
-    if (how->channels == 1) {
-        luma_row(in, how->image->width, p->grey);
-        in = p->grey;
+    if (buffer && *capacity >= bytes) return buffer;
+    free(buffer);
+    buffer = tw_alloc(bytes);
+    *capacity = buffer ? bytes : 0;
+    return buffer;
+}
+
+tw_status tw_resampler_begin(tw_resampler *r, const tw_resample *how, tw_error *error)
+{
+    side across = {how->in_width, how->width, how->x, how->columns, how->interpolation};
+    side down = {how->in_height, how->height, how->y, how->rows, how->interpolation};
+    tw_status status = make_axis(&across, &r->across, error);
+    if (status == TW_OK) status = make_axis(&down, &r->down, error);
+    if (status != TW_OK) return status;
+    size_t ring_bytes;
+    r->how = *how;
+    r->pushed = r->made = 0;
+    r->row_bytes = (size_t)how->columns * (size_t)how->channels;
+    if (!tw_checked_mul(r->row_bytes, (size_t)r->down.longest, &ring_bytes))
+        return tw_fail(error, TW_INVALID, "resizing to %d x %d pixels: too large", how->width, how->height);
+    r->ring = grow(r->ring, &r->ring_bytes, ring_bytes);
+    r->row = grow(r->row, &r->row_capacity, 3 * (size_t)how->in_width + TW_ROW_SLACK);
+    r->taps = grow((void *)r->taps, &r->taps_bytes, (size_t)r->down.longest * sizeof *r->taps);
+    if (!r->ring || !r->row || !r->taps) return tw_no_memory(error, ring_bytes, "resizing an image");
+    return TW_OK;
+}
+
+static uint8_t *ring_slot(const tw_resampler *r, int row)
+{
+    return r->ring + (size_t)(row % r->down.longest) * r->row_bytes;
+}
+
+void tw_resampler_push(tw_resampler *r, const uint8_t *rgb)
+{
+    int row = r->pushed++;
+    if (r->made == r->how.rows || row < r->down.spans[r->made].first) return; /* of no use to what is still to make */
+    uint8_t *out = ring_slot(r, row);
+    if (r->how.channels == 1) {
+        luma_row(rgb, r->how.in_width, r->row);
+        rgb = r->row;
     }
-    if (how->width == how->image->width)
-        memcpy(out, in + (size_t)how->x * (size_t)how->channels, p->row_bytes);
-    else if (how->channels == 1)
-        filter_row_grey(&p->across, in, how->columns, out);
+    if (r->how.width == r->how.in_width)
+        memcpy(out, rgb + (size_t)r->how.x * (size_t)r->how.channels, r->row_bytes);
+    else if (r->how.channels == 1)
+        filter_grey(&r->across, rgb, out);
     else
-        filter_row_rgb(&p->across, in, how->columns, out);
+        r->loops->filter(&r->across, rgb, out);
 }
 
-static void execute(const passes *p, uint8_t *out)
+bool tw_resampler_next(tw_resampler *r, uint8_t *out)
 {
-    int next = 0; /* the first row of the input that is not yet in the ring */
-    for (int y = 0; y < p->how->rows; y++, out += p->row_bytes) {
-        const span *s = &p->down.spans[y];
-        if (next < s->first) next = s->first;
-        for (; next < s->first + s->count; next++) filter_row(p, next);
-        for (int i = 0; i < s->count; i++) p->taps[i] = ring_slot(p, s->first + i);
-        blend_rows(p->taps, p->down.weights + s->weights, s->count, p->row_bytes, out);
+    if (r->made == r->how.rows) return false;
+    const span *s = &r->down.spans[r->made];
+    if (s->first + s->count > r->pushed) return false;
+    for (int i = 0; i < s->count; i++) r->taps[i] = ring_slot(r, s->first + i);
+    r->loops->blend(r->taps, r->down.weights + s->weights, s->count, r->row_bytes, out);
+    r->made++;
+    return true;
+}
+
+void tw_resampler_push_image_row(tw_resampler *r, const tw_image *image, int y)
+{
+    size_t bytes = 3 * (size_t)image->width;
+    const uint8_t *row = image->rgb + (size_t)y * bytes;
+    if (y == image->height - 1 && r->how.channels == 3) { /* behind it lies nothing that may be read */
+        memcpy(r->row, row, bytes);
+        row = r->row;
     }
+    tw_resampler_push(r, row);
 }
 
-static void release(passes *p)
+tw_status tw_image_resample(const tw_image *image, const tw_resample *how, uint8_t *out, tw_error *error)
 {
-    free(p->across.spans);
-    free(p->across.weights);
-    free(p->down.spans);
-    free(p->down.weights);
-    free(p->ring);
-    free(p->grey);
-    free(p->taps);
-}
-
-tw_status tw_image_resample(const tw_resample *how, uint8_t *out, tw_error *error)
-{
-    passes p = {.how = how};
-    tw_status status = prepare(&p, error);
-    if (status == TW_OK) execute(&p, out);
-    release(&p);
+    tw_resampler *r;
+    tw_status status = tw_resampler_create(&r, error);
+    if (status != TW_OK) return status;
+    status = tw_resampler_begin(r, how, error);
+    for (int y = 0; y < image->height && status == TW_OK; y++) {
+        tw_resampler_push_image_row(r, image, y);
+        while (tw_resampler_next(r, out)) out += r->row_bytes;
+    }
+    tw_resampler_destroy(r);
     return status;
 }
 
@@ -252,14 +388,15 @@ tw_status tw_image_resize(const tw_image *image, int width, int height, tw_inter
         return tw_fail(error, TW_INVALID, "cannot resize an image to %d x %d pixels", width, height);
     tw_image resized = {.width = width, .height = height, .rgb = tw_alloc(bytes)};
     if (!resized.rgb) return tw_no_memory(error, bytes, "a resized image");
-    tw_resample how = {.image = image,
+    tw_resample how = {.in_width = image->width,
+                       .in_height = image->height,
                        .channels = 3,
                        .interpolation = interpolation,
                        .width = width,
                        .height = height,
                        .columns = width,
                        .rows = height};
-    status = tw_image_resample(&how, resized.rgb, error);
+    status = tw_image_resample(image, &how, resized.rgb, error);
     if (status != TW_OK) tw_image_free(&resized);
     *out = resized;
     return status;
