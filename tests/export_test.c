@@ -278,8 +278,9 @@ static tw_status execute(tw_graph *graph, const tw_tensor *x, tw_tensor *y, tw_e
 static bool same(const tw_tensor *a, const tw_tensor *b)
 {
     size_t count = 0;
-    return memcmp(&a->shape, &b->shape, sizeof a->shape) == 0 && a->dtype == b->dtype &&
-           tw_shape_count(&a->shape, TW_F32, &count, NULL) == TW_OK &&
+    bool shapes = a->shape.rank == b->shape.rank;
+    for (int i = 0; shapes && i < a->shape.rank; i++) shapes = a->shape.dims[i] == b->shape.dims[i];
+    return shapes && a->dtype == b->dtype && tw_shape_count(&a->shape, TW_F32, &count, NULL) == TW_OK &&
            memcmp(a->data, b->data, count * sizeof(float)) == 0;
 }
 
