@@ -25,14 +25,14 @@ static const char *new_folder(void)
 
 static void make_folder(const char *folder, const char *name)
 {
-    char path[256];
+    char path[512];
     snprintf(path, sizeof path, "%s/%s", folder, name);
     if (mkdir(path, 0777) != 0) abort();
 }
 
 static void write_bytes(const char *folder, const char *name, const bytes *data)
 {
-    char path[256];
+    char path[512];
     snprintf(path, sizeof path, "%s/%s", folder, name);
     FILE *file = fopen(path, "wb");
     if (!file || (data->count && fwrite(data->data, data->count, 1, file) != 1) || fclose(file) != 0) abort();
@@ -461,7 +461,7 @@ static void write_png(const char *folder, const char *name, int seed)
 {
     enum { WIDTH = 20, HEIGHT = 13 };
     uint8_t pixels[HEIGHT][WIDTH][3];
-    char path[256];
+    char path[512];
     for (int y = 0; y < HEIGHT; y++)
         for (int x = 0; x < WIDTH; x++)
             for (int c = 0; c < 3; c++) pixels[y][x][c] = (uint8_t)(seed * 50 + x * 9 + y * 5 + c * 70);
