@@ -35,8 +35,8 @@ LEAST_SAMPLES = 5  # in a turn
 SETTLE_SECONDS = 0.3  # between turns: thread pools spin for a while after their work
 ANSWER_SECONDS = 900
 FIELDS = """device model batch precision threads program program_version layer op problem design status reason samples
-    min_ms median_ms mean_ms p90_ms p95_ms p99_ms cv init_ms preprocess_ms h2d_ms device_ms d2h_ms flops bytes gflops gbps
-    roofline_pct max_abs_err max_rel_err startup_ms startup_min_ms peak_bytes""".split()
+    min_ms median_ms mean_ms p90_ms p95_ms p99_ms cv init_ms preprocess_ms h2d_ms device_ms d2h_ms flops bytes gflops
+    gbps roofline_pct max_abs_err max_rel_err startup_ms startup_min_ms peak_bytes""".split()
 
 
 class Problem(Exception):
@@ -77,7 +77,8 @@ class Environment:
         return os.path.join(self.folder, "bin", name)
 
     def installed(self):
-        script = "import importlib.metadata as m\nfor d in m.distributions(): print(d.metadata['Name'] + '==' + d.version)"
+        script = ("import importlib.metadata as m\n"
+                  "for d in m.distributions(): print(d.metadata['Name'] + '==' + d.version)")
         return {line.lower().split("+")[0] for line in command([self.python, "-c", script]).splitlines()}
 
     def prepare(self, peers):
@@ -172,12 +173,18 @@ class Case:
     def output(self, program):
         return os.path.join(self.network.folder, f"output_{program}.npy")
 
+    def refusal(self, program):
+        if program in self.bench.missing:
+            return {"status": "failed", "reason": self.bench.missing[program]}
+        if program == "ncnn" and self.batch > 1:
+            return {"status": "not_supported", "reason": "takes one image at a time"}
+        return {}
+
     def load(self, program):
         """Loads and predicts once; returns the row so far."""
-        if program in self.bench.missing:
-            return self.row(program, status="failed", reason=self.bench.missing[program])
-        if program == "ncnn" and self.batch > 1:
-            return self.row(program, status="not_supported", reason="ncnn takes one image at a time")
+        refusal = self.refusal(program)
+        if refusal:
+            return self.row(program, **refusal)
         try:
             task = self.task(program)
         except Problem as problem:
@@ -202,7 +209,8 @@ class Case:
             if errors:
                 row["max_abs_err"], row["max_rel_err"] = errors
             if errors is None or errors[1] > TOLERANCE:
-                row.update(status="incorrect", reason=f"differs from the others by more than {TOLERANCE:g} of the scale")
+                row.update(status="incorrect",
+                           reason=f"differs from the others by more than {TOLERANCE:g} of the scale")
 
     def measure(self, rows):
         """Rounds, each begun by another program; a failure ends that program's part."""
@@ -264,13 +272,11 @@ class Case:
     def startup(self):
         """Fresh processes, taking turns; the first of each only warms the file cache."""
         programs = ["tilewise run", *self.bench.programs, "python"]
-        rows = {program: self.row(program) for program in programs}
+        rows = {program: self.row(program, **self.refusal(program)) for program in programs}
         found = {program: [] for program in programs}
         for turn in range(self.bench.options.rounds + 1):
             for program in programs:
                 row = rows[program]
-                if program in self.bench.missing or program == "ncnn" and self.batch > 1:
-                    row.update(status="failed", reason=self.bench.missing.get(program, "takes one image at a time"))
                 if row["status"] != "ok":
                     continue
                 try:
@@ -317,7 +323,7 @@ class Network:
         os.makedirs(self.folder, exist_ok=True)
         self.onnx = os.path.join(self.folder, name + ".onnx")
         command([bench.tilewise, "convert", name, "--seed", "1", "--output", self.onnx])
-        self.shape = self.bench.shape_of(name)
+        self.shape = bench.shapes[name]
         self.cache = {}
 
     def input(self, batch):
@@ -387,12 +393,16 @@ class Bench:
         self.environment = Environment(options.env)
         self.missing = self.environment.prepare(peers)
         self.workers = {name: Worker(name, self.environment, self.library) for name in self.programs}
+        self.shapes = self.input_shapes()
         self.extra = None
 
-    def shape_of(self, name):
-        script = "import sys, tilewise; print(*tilewise.Graph.zoo(sys.argv[1]).inputs[0][1:])"
-        output = command([self.environment.python, "-c", script, name], env=self.workers["tilewise"].variables)
-        return [int(side) for side in output.split()]
+    def input_shapes(self):
+        """Of every network, without the batch; an unknown one ends the comparison before it begins."""
+        script = ("import json, sys, tilewise\n"
+                  "try: print(json.dumps({n: tilewise.Graph.zoo(n).inputs[0][1:] for n in sys.argv[1:]}))\n"
+                  "except tilewise.TilewiseError as problem: sys.exit(str(problem))")
+        return json.loads(command([self.environment.python, "-c", script, *self.options.networks],
+                                  env=self.workers["tilewise"].variables))
 
     def run(self):
         rows = []
@@ -406,6 +416,8 @@ class Bench:
                         case = Case(self, network, batch, threads)
                         say(f"{name}, batch {batch}, {threads} thread{'s' * (threads > 1)}")
                         rows += case.startup() if self.options.startup else case.run()
+                        if self.options.output:
+                            self.write(self.options.output, rows)
                 if not self.options.keep:
                     shutil.rmtree(network.folder)
         finally:
@@ -469,7 +481,8 @@ def print_times(rows, programs):
             for program, value in peers.items():
                 ratios[program].append(ours / value)
         cells = [number(median.get(row["program"])) if row["status"] == "ok" else row["status"] for row in case]
-        lines.append([model, str(batch), str(threads), *cells, number(ratios["best"][-1], 3) if ours and peers else "-"])
+        ratio = number(ratios["best"][-1], 3) if ours and peers else "-"
+        lines.append([model, str(batch), str(threads), *cells, ratio])
     means = [number(statistics.geometric_mean(ratios[p]), 3) if ratios[p] else "-" for p in programs[1:] + ["best"]]
     print("median ms; the ratio is Tilewise's time over the best correct peer's: below 1 Tilewise is faster")
     table(["network", "batch", "threads", *programs, "ratio"], lines)
@@ -491,8 +504,8 @@ def print_startup(rows):
     table(["network", "batch", "threads", "program", "median ms", "min ms", "peak MiB"],
           [[r["model"], str(r["batch"]), str(r["threads"]), r["program"], number(r["startup_ms"]),
             number(r["startup_min_ms"]), number(r["peak_bytes"] / 2**20)] for r in rows if r["startup_ms"]])
-    print("'tilewise run' is the command line, to its end. The others are Python programs: 'python' is Python with NumPy"
-          " alone, which is part of each.")
+    print("'tilewise run' is the command line, to its end. The others are Python programs: 'python' is Python with\n"
+          "NumPy alone, which is part of each.")
 
 
 def print_reasons(rows):
@@ -523,7 +536,10 @@ def counts(text):
 
 
 def count(text):
-    return counts(text)[0] if "," not in text else counts("")
+    values = counts(text)
+    if len(values) != 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no single number")
+    return values[0]
 
 
 def seconds(text):
@@ -555,8 +571,9 @@ def parse():
     add("--rounds", type=count, default=5, metavar="N", help="turns of each program (default 5)")
     add("--duration", type=seconds, default=1.0, metavar="S", help="seconds of a turn (default 1)")
     add("--startup", action="store_true", help="measure start-up and peak memory instead, ROUNDS processes each")
-    add("--output", metavar="FILE", help="results as JSON")
-    add("--build", default=os.path.join(ROOT, "build", "release"), metavar="DIR", help="with tilewise and libtilewise.so")
+    add("--output", metavar="FILE", help="results as JSON, written after each case")
+    add("--build", default=os.path.join(ROOT, "build", "release"), metavar="DIR",
+        help="with tilewise and libtilewise.so")
     add("--env", default=cache, metavar="DIR", help=f"where the peers are installed (default {cache})")
     add("--keep", action="store_true", help="leave the networks' files in DIR/models")
     add("--list", action="store_true", help="print peers, versions and networks, and do nothing")
@@ -583,8 +600,6 @@ def main():
             print_times(rows, bench.programs)
             print_spread(rows)
         print_reasons(rows)
-        if options.output:
-            bench.write(options.output, rows)
     except Problem as problem:
         say(f"peers.py: {problem}")
         return 2

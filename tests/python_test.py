@@ -125,7 +125,7 @@ def declarations_are_the_headers():
     equal(built.returncode, 0, f"exit status of the compiler ({built.stderr})")
     wrong = native.DECLARATIONS.replace("size_t max_pixels", "int max_pixels")
     check(compile_c("wrong", wrong, "-c").returncode != 0, "a wrong declaration compiles")
-    declared = native.DECLARATIONS.strip().count("\n") + 1
+    declared = native.DECLARATIONS.count(";")
     typed = [n for n in dir(native.library) if n.startswith("tw_") and getattr(native.library, n).argtypes is not None]
     equal(len(typed), declared, "the number of declared functions")
 

@@ -85,7 +85,8 @@ class Loader(Handle):
             if batch.count == 0:
                 raise StopIteration
             shape = (batch.count, *self.image_shape)
-            return Batch(native.copy(batch.pixels, np.float32, shape), native.copy(batch.labels, np.int32, (batch.count,)),
+            return Batch(native.copy(batch.pixels, np.float32, shape),
+                         native.copy(batch.labels, np.int32, (batch.count,)),
                          native.copy(batch.indices, np.uintp, (batch.count,)),
                          tuple(native.text(batch.errors[i]) for i in range(batch.count)))
 

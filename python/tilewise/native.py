@@ -76,7 +76,8 @@ const char *tw_version(void);
 void tw_tensor_free(tw_tensor *tensor);
 tw_status tw_weights_open(const char *path, tw_weights **weights, tw_error *error);
 void tw_weights_release(tw_weights *weights);
-tw_status tw_safetensors_write(const char *path, const char *const *names, const tw_tensor *tensors, size_t count, tw_error *error);
+tw_status tw_safetensors_write(const char *path, const char *const *names, const tw_tensor *tensors, size_t count,
+    tw_error *error);
 tw_status tw_image_read(const char *path, size_t max_pixels, tw_image *image, tw_error *error);
 void tw_image_free(tw_image *image);
 tw_status tw_image_preprocess(const tw_image *image, const tw_preprocess *how, float *out, tw_error *error);
@@ -103,7 +104,8 @@ const char *tw_dataset_class_name(const tw_dataset *dataset, size_t index);
 int tw_dataset_label(const tw_dataset *dataset, size_t index);
 void tw_dataset_image_name(const tw_dataset *dataset, size_t index, char *name, size_t size);
 tw_status tw_loader_create(tw_dataset *dataset, const tw_loader_desc *desc, tw_loader **loader, tw_error *error);
-tw_status tw_loader_create_files(const char *const *paths, size_t count, const tw_loader_desc *desc, tw_loader **loader, tw_error *error);
+tw_status tw_loader_create_files(const char *const *paths, size_t count, const tw_loader_desc *desc,
+    tw_loader **loader, tw_error *error);
 tw_status tw_loader_next(tw_loader *loader, tw_batch *batch, tw_error *error);
 void tw_loader_destroy(tw_loader *loader);
 tw_status tw_device_open(const char *name, const tw_device_desc *desc, tw_device **device, tw_error *error);
@@ -118,7 +120,8 @@ tw_status tw_plan_output_shape(const tw_plan *plan, size_t index, tw_shape *shap
 tw_status tw_run_create(tw_plan *plan, tw_run **run, tw_error *error);
 void tw_run_release(tw_run *run);
 tw_status tw_run_execute(tw_run *run, const tw_tensor *inputs, tw_tensor *outputs, tw_error *error);
-tw_status tw_run_profile(tw_run *run, const tw_tensor *inputs, tw_tensor *outputs, double *step_seconds, tw_error *error);
+tw_status tw_run_profile(tw_run *run, const tw_tensor *inputs, tw_tensor *outputs, double *step_seconds,
+    tw_error *error);
 tw_status tw_run_value(const tw_run *run, const char *name, tw_tensor *tensor, tw_error *error);
 """
 
@@ -139,10 +142,10 @@ def ctype(declaration):
 
 
 def declare(library):
-    for result, name, parameters in re.findall(r"^(.*?)(tw_\w+)\((.*)\);$", DECLARATIONS, re.MULTILINE):
+    for result, name, parameters in re.findall(r"(\S[^;]*?)(tw_\w+)\(([^;]*)\);", DECLARATIONS):
         function = getattr(library, name)
         function.restype = ctype(result.strip())
-        function.argtypes = [] if parameters == "void" else [ctype(p) for p in parameters.split(", ")]
+        function.argtypes = [] if parameters == "void" else [ctype(p) for p in re.split(r",\s+", parameters)]
 
 
 def candidates():

@@ -110,8 +110,8 @@ class Run(Handle):
 
     @staticmethod
     def tensors(shapes):
-        dtype = native.DTYPE["TW_F32"]
-        made = [native.Tensor(dtype, native.Shape(len(s), (ctypes.c_int64 * native.MAX_RANK)(*s)), None) for s in shapes]
+        dtype, dims = native.DTYPE["TW_F32"], ctypes.c_int64 * native.MAX_RANK
+        made = [native.Tensor(dtype, native.Shape(len(shape), dims(*shape)), None) for shape in shapes]
         return (native.Tensor * len(made))(*made)
 
     def check(self, inputs):
