@@ -40,6 +40,11 @@ typedef struct axis {
     span *spans;
     int32_t *weights;
     int longest;
+    /* The same with `even` taps at each position, some of weight zero, for loops that must not ask each time how many:
+     * the first tap's input position, and weights [count][even]. 0: the input is shorter than that. */
+    int even;
+    int *starts;
+    int32_t *even_weights;
 } axis;
 
 static double triangle(double x)
@@ -85,6 +90,8 @@ static void free_axis(axis *a)
 {
     free(a->spans);
     free(a->weights);
+    free(a->starts);
+    free(a->even_weights);
     *a = (axis){0};
 }
 
@@ -92,6 +99,24 @@ static bool same_side(const side *a, const side *b)
 {
     return a->in == b->in && a->out == b->out && a->first == b->first && a->count == b->count &&
            a->interpolation == b->interpolation;
+}
+
+static bool even_out(axis *a)
+{
+    size_t count = (size_t)a->of.count, even = (size_t)a->longest + (size_t)a->longest % 2;
+    if (even > (size_t)a->of.in) return true;
+    a->starts = tw_alloc(count * sizeof *a->starts);
+    a->even_weights = tw_alloc_zero(count * even * sizeof *a->even_weights);
+    if (!a->starts || !a->even_weights) return false;
+    a->even = (int)even;
+    for (size_t i = 0; i < count; i++) {
+        const span *s = &a->spans[i];
+        int last_start = a->of.in - a->even;
+        a->starts[i] = s->first < last_start ? s->first : last_start;
+        memcpy(a->even_weights + i * even + (s->first - a->starts[i]), a->weights + s->weights,
+               (size_t)s->count * sizeof *a->weights);
+    }
+    return true;
 }
 
 /* Photographs of one size follow one another: their axes stay. */
@@ -121,7 +146,9 @@ static tw_status make_axis(const side *s, axis *a, tw_error *error)
         used += (size_t)made.count;
         if (made.count > a->longest) a->longest = made.count;
     }
-    return TW_OK;
+    if (even_out(a)) return TW_OK;
+    free_axis(a);
+    return tw_no_memory(error, spans_bytes + weights_bytes, "resizing weights");
 }
 
 /* ---- inner loops ---- */
@@ -192,26 +219,22 @@ AVX2 static void filter_avx2(const axis *a, const uint8_t *in, uint8_t *out)
 {
     const __m256i spread = _mm256_setr_epi32(0, 0, 0, 1, 1, 1, 0, 0), upper = _mm256_setr_epi32(3, 4, 5, 6, 6, 6, 6, 6);
     const __m128i half = _mm_set1_epi32(1 << (WEIGHT_BITS - 1));
+    const int32_t *weight = a->even_weights;
+    if (a->even == 0) {
+        filter_plain(a, in, out);
+        return;
+    }
     for (int x = 0; x < a->of.count; x++, out += 3) {
-        const span *s = &a->spans[x];
-        const int32_t *weight = a->weights + s->weights;
-        const uint8_t *pixel = in + 3 * (size_t)s->first;
+        const uint8_t *pixel = in + 3 * (size_t)a->starts[x];
         __m256i sums = _mm256_setzero_si256();
-        int i = 0;
-        for (; i + 1 < s->count; i += 2, pixel += 6) {
+        for (int i = 0; i < a->even; i += 2, pixel += 6, weight += 2) {
             __m256i two = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)pixel));
-            __m128i pair = _mm_loadl_epi64((const __m128i *)(const void *)(weight + i));
+            __m128i pair = _mm_loadl_epi64((const __m128i *)(const void *)weight);
             __m256i weights = _mm256_permutevar8x32_epi32(_mm256_castsi128_si256(pair), spread);
             sums = _mm256_add_epi32(sums, _mm256_mullo_epi32(two, weights));
         }
         __m256i moved = _mm256_permutevar8x32_epi32(sums, upper);
         __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_castsi256_si128(moved));
-        if (i < s->count) {
-            int32_t bytes;
-            memcpy(&bytes, pixel, sizeof bytes);
-            __m128i one = _mm_cvtepu8_epi32(_mm_cvtsi32_si128(bytes));
-            sum = _mm_add_epi32(sum, _mm_mullo_epi32(one, _mm_set1_epi32(weight[i])));
-        }
         sum = _mm_srai_epi32(_mm_add_epi32(sum, half), WEIGHT_BITS);
         sum = _mm_packus_epi16(_mm_packs_epi32(sum, sum), sum);
         int32_t rgb = _mm_cvtsi128_si32(sum);
