@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* libjpeg-turbo writes aligned rows past the cache, to memory, from which the resampler would have to fetch them again. */
+#define MISALIGNMENT 8
+
 struct tw_preparer {
     tw_rows rows; /* first: a tw_rows * is a tw_preparer * */
     tw_preprocess how;
@@ -38,7 +41,7 @@ static tw_status begin_rows(tw_rows *rows, int width, int height, int orientatio
     tw_preparer *p = (tw_preparer *)rows;
     p->orientation = orientation;
     if (orientation != 1) return tw_image_allocate(p->from, (uint32_t)width, (uint32_t)height, &p->whole, error);
-    tw_status status = need_buffer(p, 3 * (size_t)width + TW_ROW_SLACK, error);
+    tw_status status = need_buffer(p, MISALIGNMENT + 3 * (size_t)width + TW_ROW_SLACK, error);
     if (status == TW_OK) status = tw_preprocessor_begin(p->preprocessor, width, height, p->out, error);
     return status;
 }
@@ -46,14 +49,14 @@ static tw_status begin_rows(tw_rows *rows, int width, int height, int orientatio
 static uint8_t *place_row(tw_rows *rows, int y)
 {
     const tw_preparer *p = (const tw_preparer *)rows;
-    return p->whole.rgb ? p->whole.rgb + 3 * (size_t)y * (size_t)p->whole.width : p->buffer;
+    return p->whole.rgb ? p->whole.rgb + 3 * (size_t)y * (size_t)p->whole.width : p->buffer + MISALIGNMENT;
 }
 
 static void take_row(tw_rows *rows, int y)
 {
     tw_preparer *p = (tw_preparer *)rows;
     (void)y;
-    if (!p->whole.rgb) tw_preprocessor_push(p->preprocessor, p->buffer);
+    if (!p->whole.rgb) tw_preprocessor_push(p->preprocessor, p->buffer + MISALIGNMENT);
 }
 
 tw_status tw_preparer_create(const tw_preprocess *how, tw_preparer **preparer, tw_error *error)
