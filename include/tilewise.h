@@ -322,7 +322,7 @@ typedef struct tw_batch {
     const size_t *indices; /* [count] in the data set */
     const int *labels;     /* [count]; -1 where there is none */
     const char **errors;   /* [count]: null, or what is wrong with the file; such an image is part of the batch */
-    double decode_seconds; /* summed over the threads that prepared it */
+    double decode_seconds; /* of processor time, summed over the threads that prepared it */
 } tw_batch;
 tw_status tw_loader_create(tw_dataset *dataset, const tw_loader_desc *desc, tw_loader **loader, tw_error *error);
 /* Image files without labels; `paths` are copied. */

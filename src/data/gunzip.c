@@ -95,7 +95,7 @@ static tw_status inflate_some(tw_gunzip *g, uint8_t *to, size_t bytes, size_t *d
         tw_status status = TW_OK;
         if (code == Z_STREAM_END)
             status = end_member(g, error);
-        else if (code == Z_BUF_ERROR || (code == Z_OK && z->avail_in == 0 && g->fed == g->file->bytes && z->avail_out))
+        else if (code == Z_BUF_ERROR)
             status = tw_fail(error, TW_INVALID, "%s: truncated gzip data", g->path);
         else if (code == Z_MEM_ERROR)
             status = tw_fail(error, TW_OUT_OF_MEMORY, "%s: not enough memory to inflate", g->path);
