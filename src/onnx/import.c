@@ -42,7 +42,8 @@ static bool append_group(const tw_onnx_import *import, size_t first, char *text,
     bool fits = append(text, size, at, "%s (", what);
     for (size_t i = first; fits && i < import->n_refusals; i++) {
         if (strcmp(import->refusals[i].what, what) != 0) continue;
-        if (count++ < NAMED) fits = append(text, size, at, "%s\"%.100s\"", count > 1 ? ", " : "", import->refusals[i].node);
+        if (count++ < NAMED)
+            fits = append(text, size, at, "%s\"%.100s\"", count > 1 ? ", " : "", import->refusals[i].node);
     }
     if (fits && count > NAMED) fits = append(text, size, at, " and %zu more", count - NAMED);
     fits = fits && append(text, size, at, ")");
@@ -71,7 +72,8 @@ static tw_status list_refusals(tw_onnx_import *import)
         }
     }
     char rest[64] = "";
-    if (kinds > named) snprintf(rest, sizeof rest, ", and %s%zu other kinds", kinds > WORDS ? "more than " : "", kinds - named);
+    if (kinds > named)
+        snprintf(rest, sizeof rest, ", and %s%zu other kinds", kinds > WORDS ? "more than " : "", kinds - named);
     return tw_fail(&import->error, TW_INVALID, "%zu %s not supported: %s%s", import->n_refusals,
                    import->n_refusals == 1 ? "operator is" : "operators are", text, rest);
 }

@@ -12,8 +12,8 @@
 #define TW_ONNX_IMPORT_H
 
 #include "core/weights.h"
-#include "onnx/model.h"
 #include "onnx/import_names.h"
+#include "onnx/model.h"
 
 typedef enum tw_onnx_kind {
     TW_ONNX_UNSET,   /* not computed yet */

@@ -43,7 +43,8 @@ void tw_onnx_clip(tw_onnx_node *n)
 /* ---- x * scale + shift ---- */
 
 /* Which of a constant's dimensions are not 1, aligned with x's at the right; the batch and those beyond x's must be. */
-static bool constant_axes(tw_onnx_node *n, const tw_onnx_value *x, const tw_onnx_value *constant, bool axes[TW_MAX_RANK])
+static bool constant_axes(tw_onnx_node *n, const tw_onnx_value *x, const tw_onnx_value *constant,
+                          bool axes[TW_MAX_RANK])
 {
     int shift = x->shape.rank - constant->shape.rank;
     if (n->status != TW_OK) return false;
@@ -180,7 +181,8 @@ static bool same_shape(const tw_shape *a, const tw_shape *b)
 }
 
 /* Two activations of one shape. `last`: the result is the node's. */
-static tw_value add_two(tw_onnx_node *n, tw_value sum, const tw_onnx_value *first, const tw_onnx_value *other, bool last)
+static tw_value add_two(tw_onnx_node *n, tw_value sum, const tw_onnx_value *first, const tw_onnx_value *other,
+                        bool last)
 {
     tw_shape shape;
     if (!same_shape(&first->shape, &other->shape)) {
@@ -320,7 +322,8 @@ void tw_onnx_softmax(tw_onnx_node *n)
     int axis;
     if (!x || !tw_onnx_axis(n, tw_onnx_int(n, "axis", matrix ? 1 : -1), x->shape.rank, &axis)) return;
     if (!axis_view(n, x, axis, matrix ? x->shape.rank : axis + 1, &view)) return;
-    tw_onnx_set_activation(n, tw_graph_softmax(n->import->graph, tw_onnx_view(n, x, &view), tw_onnx_name(n)), &x->shape);
+    tw_onnx_set_activation(n, tw_graph_softmax(n->import->graph, tw_onnx_view(n, x, &view), tw_onnx_name(n)),
+                           &x->shape);
 }
 
 /* The graph joins at most 16 at a time: groups, then groups of groups. */
@@ -331,9 +334,9 @@ static tw_value join(tw_onnx_node *n, tw_value *values, int count)
         int groups = 0;
         for (int i = 0; i < count; i += MOST) {
             int size = count - i < MOST ? count - i : MOST;
-            values[groups++] = size == 1 ? values[i]
-                                         : tw_graph_concat(n->import->graph, values + i, size,
-                                                           tw_onnx_helper_name(n, "concat"));
+            values[groups++] =
+                size == 1 ? values[i]
+                          : tw_graph_concat(n->import->graph, values + i, size, tw_onnx_helper_name(n, "concat"));
         }
         count = groups;
     }
@@ -344,8 +347,7 @@ static tw_value join(tw_onnx_node *n, tw_value *values, int count)
 static bool can_follow(tw_onnx_node *n, const tw_onnx_value *first, const tw_onnx_value *next, int axis)
 {
     bool same = next->shape.rank == first->shape.rank;
-    for (int i = 0; same && i < first->shape.rank; i++)
-        same = i == axis || next->shape.dims[i] == first->shape.dims[i];
+    for (int i = 0; same && i < first->shape.rank; i++) same = i == axis || next->shape.dims[i] == first->shape.dims[i];
     if (!same) tw_onnx_invalid(n, "inputs that differ in other than dimension %d", axis);
     return same;
 }
@@ -406,7 +408,8 @@ void tw_onnx_dropout(tw_onnx_node *n)
     }
     if (n->import->opset >= 12 && tw_onnx_input(n, 2)) {
         int64_t training = 0;
-        if (tw_onnx_integers(n, 2, &training, 1) != 1 || (training && ratio != 0)) tw_onnx_refuse(n, "in training mode");
+        if (tw_onnx_integers(n, 2, &training, 1) != 1 || (training && ratio != 0))
+            tw_onnx_refuse(n, "in training mode");
     }
     if (tw_onnx_output_used(n, 1)) tw_onnx_refuse(n, "with its mask");
     if (!x || n->status != TW_OK) return;

@@ -118,8 +118,8 @@ static void fold_integers(tw_onnx_node *n, const tw_onnx_value *a, const tw_onnx
         tw_onnx_refuse(n, "of %d and %d integers", na, nb);
         return;
     }
-    const tw_shape *shape = na == nb ? (a->shape.rank > b->shape.rank ? &a->shape : &b->shape)
-                                     : (na > nb ? &a->shape : &b->shape);
+    const tw_shape *shape =
+        na == nb ? (a->shape.rank > b->shape.rank ? &a->shape : &b->shape) : (na > nb ? &a->shape : &b->shape);
     int count = na > nb ? na : nb;
     if (na == 0 || nb == 0) count = 0;
     tw_onnx_number *to = new_numbers(n, count);

@@ -352,7 +352,8 @@ static bool read_cuts(tw_onnx_node *n, const tw_shape *shape, cut cuts[TW_MAX_RA
     int64_t v[4][TW_MAX_RANK];
     int counts[4];
     for (int i = 0; i < 4; i++) {
-        bool there = n->import->opset < 10 ? i != STEPS && tw_onnx_attribute(n, names[i]) : tw_onnx_input(n, i + 1) != NULL;
+        bool there =
+            n->import->opset < 10 ? i != STEPS && tw_onnx_attribute(n, names[i]) : tw_onnx_input(n, i + 1) != NULL;
         if (!there)
             counts[i] = -1;
         else

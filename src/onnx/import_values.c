@@ -356,9 +356,8 @@ bool tw_onnx_output_used(const tw_onnx_node *n, int index)
 static tw_onnx_value *output(tw_onnx_node *n)
 {
     if (n->status != TW_OK) return NULL;
-    int at = n->proto->n_output && *n->proto->output[0]
-                 ? tw_names_find(&n->import->values_by_name, n->proto->output[0])
-                 : -1;
+    int at = n->proto->n_output && *n->proto->output[0] ? tw_names_find(&n->import->values_by_name, n->proto->output[0])
+                                                        : -1;
     if (at < 0) {
         tw_onnx_invalid(n, "it has no output");
         return NULL;

@@ -33,7 +33,8 @@ static tw_status enter_initializers(tw_onnx_import *import)
         const Onnx__TensorProto *tensor = import->proto->initializer[i];
         const char *name = tensor->name ? tensor->name : "";
         if (!*name) return tw_fail(&import->error, TW_INVALID, "initialiser %zu has no name", i);
-        if (find(import, name)) return tw_fail(&import->error, TW_INVALID, "two initialisers are named \"%.200s\"", name);
+        if (find(import, name))
+            return tw_fail(&import->error, TW_INVALID, "two initialisers are named \"%.200s\"", name);
         if (!add_value(import, name, INPUT)) return TW_OUT_OF_MEMORY;
     }
     return TW_OK;
@@ -60,8 +61,9 @@ static tw_status enter_results(tw_onnx_import *import)
         for (size_t j = 0; j < node->n_output; j++) {
             if (!*node->output[j]) continue;
             if (find(import, node->output[j]))
-                return tw_fail(&import->error, TW_INVALID, "\"%.200s\" is computed twice, the second time by node \"%.200s\"",
-                               node->output[j], node->name);
+                return tw_fail(&import->error, TW_INVALID,
+                               "\"%.200s\" is computed twice, the second time by node \"%.200s\"", node->output[j],
+                               node->name);
             if (!add_value(import, node->output[j], (int)i)) return TW_OUT_OF_MEMORY;
         }
     }
@@ -92,8 +94,8 @@ static tw_status mark_inputs(tw_onnx_import *import, int index, int *stack, int 
         tw_onnx_value *value = find(import, node->input[i]);
         if (!value)
             return tw_fail(&import->error, TW_INVALID,
-                           "node \"%.200s\" (%.64s) reads \"%.200s\", which is no input, initialiser or result", node->name,
-                           node->op_type, node->input[i]);
+                           "node \"%.200s\" (%.64s) reads \"%.200s\", which is no input, initialiser or result",
+                           node->name, node->op_type, node->input[i]);
         value->readers++;
         value->reader = index;
         value->live = true;
@@ -117,8 +119,8 @@ static tw_status mark_live(tw_onnx_import *import)
         value->readers++;
         value->live = true;
         if (value->producer < 0)
-            return tw_fail(&import->error, TW_INVALID, "output \"%.200s\" is an input or an initialiser, expected a result",
-                           name);
+            return tw_fail(&import->error, TW_INVALID,
+                           "output \"%.200s\" is an input or an initialiser, expected a result", name);
         if (import->live[value->producer]) continue;
         import->live[value->producer] = true;
         stack[depth++] = value->producer;
@@ -139,8 +141,8 @@ static tw_status read_initializers(tw_onnx_import *import)
     for (size_t i = 0; i < import->proto->n_initializer; i++) {
         tw_onnx_value *value = &import->values[i];
         if (!value->live) continue;
-        tw_status status = tw_onnx_model_tensor(import->owner->model, import->proto->initializer[i], &value->constant,
-                                                &import->error);
+        tw_status status =
+            tw_onnx_model_tensor(import->owner->model, import->proto->initializer[i], &value->constant, &import->error);
         if (status != TW_OK) {
             tw_error_prefix(&import->error, "initialiser \"%.200s\"", value->name);
             return status;
@@ -166,8 +168,8 @@ static tw_status input_shape(tw_onnx_import *import, const Onnx__ValueInfoProto 
     const Onnx__TensorShapeProto *dims = type->tensor_type->shape;
     if (!dims) return tw_fail(&import->error, TW_INVALID, "input \"%.200s\" has no shape", info->name);
     if (dims->n_dim > TW_MAX_RANK)
-        return tw_fail(&import->error, TW_INVALID, "input \"%.200s\" has %zu dimensions, expected at most %d", info->name,
-                       dims->n_dim, TW_MAX_RANK);
+        return tw_fail(&import->error, TW_INVALID, "input \"%.200s\" has %zu dimensions, expected at most %d",
+                       info->name, dims->n_dim, TW_MAX_RANK);
     *shape = (tw_shape){.rank = (int)dims->n_dim};
     for (int i = 0; i < shape->rank; i++) {
         const Onnx__TensorShapeProto__Dimension *dim = dims->dim[i];
@@ -175,8 +177,8 @@ static tw_status input_shape(tw_onnx_import *import, const Onnx__ValueInfoProto 
         shape->dims[i] = given ? dim->dim_value : 0;
         if (!given && i > 0)
             return tw_fail(&import->error, TW_INVALID,
-                           "input \"%.200s\": dimension %d is not fixed: only the first, the batch, may be free", info->name,
-                           i);
+                           "input \"%.200s\": dimension %d is not fixed: only the first, the batch, may be free",
+                           info->name, i);
     }
     return TW_OK;
 }
@@ -188,8 +190,8 @@ static tw_status take_batch(tw_onnx_import *import, const char *name, tw_shape *
         return tw_fail(&import->error, TW_INVALID, "input \"%.200s\" is a scalar: expected a batch first", name);
     int64_t batch = shape->dims[0];
     if (batch && import->fixed_batch && batch != import->fixed_batch)
-        return tw_fail(&import->error, TW_INVALID, "input \"%.200s\": a batch of %lld, and of %lld in another input", name,
-                       (long long)batch, (long long)import->fixed_batch);
+        return tw_fail(&import->error, TW_INVALID, "input \"%.200s\": a batch of %lld, and of %lld in another input",
+                       name, (long long)batch, (long long)import->fixed_batch);
     if (batch) import->fixed_batch = batch;
     shape->dims[0] = 1;
     return TW_OK;
@@ -218,7 +220,8 @@ static tw_status make_inputs(tw_onnx_import *import)
     import->fixed = true;
     for (size_t i = 0; i < import->proto->n_input; i++) {
         tw_onnx_value *value = find(import, import->proto->input[i]->name);
-        if (value->kind == TW_ONNX_CONSTANT || (size_t)(value - import->values) < import->proto->n_initializer) continue;
+        if (value->kind == TW_ONNX_CONSTANT || (size_t)(value - import->values) < import->proto->n_initializer)
+            continue;
         tw_status status = make_input(import, import->proto->input[i], value);
         if (status != TW_OK) return status;
     }
@@ -236,9 +239,10 @@ static bool inputs_known(tw_onnx_node *n)
         const tw_onnx_value *value = find(n->import, n->proto->input[i]);
         if (value->kind == TW_ONNX_UNSET) {
             bool earlier = value->producer < n->index;
-            tw_onnx_invalid(n, earlier ? "it reads \"%.200s\", which is no result that can be used"
-                                       : "it reads \"%.200s\", which a later node computes: nodes must be in order and "
-                                         "without cycles",
+            tw_onnx_invalid(n,
+                            earlier ? "it reads \"%.200s\", which is no result that can be used"
+                                    : "it reads \"%.200s\", which a later node computes: nodes must be in order and "
+                                      "without cycles",
                             value->name);
         }
         known = known && value->kind != TW_ONNX_UNKNOWN;
@@ -272,7 +276,8 @@ static tw_status make_output(tw_onnx_import *import, const Onnx__ValueInfoProto 
     tw_onnx_value *value = find(import, info->name);
     if (value->kind == TW_ONNX_UNKNOWN) return TW_OK; /* a refusal says why */
     if (value->kind != TW_ONNX_ACTIVATION)
-        return tw_fail(&import->error, TW_INVALID, "output \"%.200s\" does not depend on any input's numbers", info->name);
+        return tw_fail(&import->error, TW_INVALID, "output \"%.200s\" does not depend on any input's numbers",
+                       info->name);
     tw_onnx_node n = {.import = import, .proto = import->proto->node[value->producer], .index = value->producer};
     if (value->order.rank) {
         tw_onnx_refuse(&n, "to an output");

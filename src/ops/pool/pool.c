@@ -40,8 +40,8 @@ static tw_status check_sides(const tw_pool *p, tw_error *error)
                 "and 0",
                 name, s.kernel, s.stride, s.dilation, s.before, s.after);
         if (s.before >= s.kernel || s.after >= s.kernel)
-            return tw_fail(error, TW_INVALID, "pool: %s: padding of %d and %d: expected less than the kernel of %d", name,
-                           s.before, s.after, s.kernel);
+            return tw_fail(error, TW_INVALID, "pool: %s: padding of %d and %d: expected less than the kernel of %d",
+                           name, s.before, s.after, s.kernel);
         if (p->kind != TW_POOL_MAX && s.dilation != 1)
             return tw_fail(error, TW_INVALID, "pool: %s: dilation %d: expected 1 for averages", name, s.dilation);
         if ((int64_t)s.in + s.before + s.after + s.stride > INT_MAX / 2)
