@@ -80,7 +80,6 @@ static tw_shape channel_view(const tw_onnx_value *x, const bool axes[TW_MAX_RANK
 /* The four vectors of a batchnorm node; null: `otherwise` all over. */
 typedef struct affine {
     float *weight, *bias;
-    const char *weight_name, *bias_name;
 } affine;
 
 static void fill_vector(tw_onnx_node *n, const char *name, const char *part, tw_tensor vector, float number)

@@ -163,7 +163,7 @@ static bool reserve(tw_onnx_import *import, const char *name, char *buffer, size
     return true;
 }
 
-/* wanted, or wanted_2, wanted_3 and so on. How far repeats went is kept, so that thousands of one name are no work. */
+/* wanted, or wanted_2, or with the node's index, so that thousands of one name take few tries each. */
 static const char *unique_name(tw_onnx_node *n, const char *wanted)
 {
     tw_onnx_import *import = n->import;
@@ -175,7 +175,6 @@ static const char *unique_name(tw_onnx_node *n, const char *wanted)
     }
     snprintf(name, size, "%s", wanted);
     if (!is_free(import, name, buffer, size)) {
-        /* Node indices are unique: at most a few tries, unless the file has names made to collide. */
         for (int i = 2; i < 8; i++) {
             snprintf(name, size, "%s_%d", wanted, i);
             if (is_free(import, name, buffer, size)) break;
