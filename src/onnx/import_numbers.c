@@ -114,12 +114,19 @@ static void fold_integers(tw_onnx_node *n, const tw_onnx_value *a, const tw_onnx
     int na, nb;
     const tw_onnx_number *from = tw_onnx_numbers(n, a, &na), *with = tw_onnx_numbers(n, b, &nb);
     if (!from || !with) return;
-    if (na != nb && na != 1 && nb != 1) {
+    bool alike = a->shape.rank == b->shape.rank &&
+                 memcmp(a->shape.dims, b->shape.dims, (size_t)a->shape.rank * sizeof *a->shape.dims) == 0;
+    bool vectors = a->shape.rank <= 1 && b->shape.rank <= 1; /* of more dimensions, 2x1 and 1x2 make 2x2 */
+    if (!alike && na != 1 && nb != 1 && !(vectors && na == nb)) {
         tw_onnx_refuse(n, "of %d and %d integers", na, nb);
         return;
     }
     const tw_shape *shape =
-        na == nb ? (a->shape.rank > b->shape.rank ? &a->shape : &b->shape) : (na > nb ? &a->shape : &b->shape);
+        na == nb ? (a->shape.rank > b->shape.rank ? &a->shape : &b->shape) : (nb == 1 ? &a->shape : &b->shape);
+    if ((na == 1 && a->shape.rank > shape->rank) || (nb == 1 && b->shape.rank > shape->rank)) {
+        tw_onnx_refuse(n, "of %d and %d integers", na, nb);
+        return;
+    }
     int count = na > nb ? na : nb;
     if (na == 0 || nb == 0) count = 0;
     tw_onnx_number *to = new_numbers(n, count);

@@ -285,13 +285,15 @@ void tw_onnx_global_max_pool(tw_onnx_node *n)
     global_pool(n, TW_POOL_MAX);
 }
 
-/* Axes of any order become a mask; those of size 1 count for nothing. */
+/* Axes of any order become a mask; none given, in the attribute or the input, means all or, where the node says so,
+ * none. */
 static bool reduced_axes(tw_onnx_node *n, const tw_onnx_value *x, int last_opset, bool mask[TW_MAX_RANK])
 {
     int64_t axes[TW_MAX_RANK];
     int count = tw_onnx_axes(n, last_opset, 1, axes);
     if (n->status != TW_OK) return false;
-    for (int i = 0; i < x->shape.rank; i++) mask[i] = count <= 0;
+    bool all = count <= 0 && (n->import->opset <= last_opset || !tw_onnx_int(n, "noop_with_empty_axes", 0));
+    for (int i = 0; i < x->shape.rank; i++) mask[i] = all;
     for (int i = 0; i < count; i++) {
         int axis;
         if (!tw_onnx_axis(n, axes[i], x->shape.rank, &axis)) return false;
@@ -306,10 +308,6 @@ static void reduce_axes(tw_onnx_node *n, tw_pool_kind kind, int last_opset)
     tw_onnx_value *x = tw_onnx_activation(n, 0);
     bool mask[TW_MAX_RANK], keep = tw_onnx_int(n, "keepdims", 1) != 0;
     if (!x || !reduced_axes(n, x, last_opset, mask)) return;
-    if (tw_onnx_inputs(n) < 2 && !tw_onnx_attribute(n, "axes") && tw_onnx_int(n, "noop_with_empty_axes", 0)) {
-        tw_onnx_set_same(n, x, NULL);
-        return;
-    }
     int first = x->shape.rank, last = 0;
     tw_shape out = {0};
     for (int i = 0; i < x->shape.rank; i++) {
@@ -319,8 +317,11 @@ static void reduce_axes(tw_onnx_node *n, tw_pool_kind kind, int last_opset)
     }
     for (int i = first; i < last; i++)
         if (!mask[i] && x->shape.dims[i] != 1) tw_onnx_refuse(n, "over axes that are not neighbours");
-    if (first > last) first = last = x->shape.rank;
-    if (n->status == TW_OK) reduce(n, x, kind, first, last, &out);
+    if (n->status != TW_OK) return;
+    if (first > last)
+        tw_onnx_set_same(n, x, NULL); /* no axes, and noop_with_empty_axes */
+    else
+        reduce(n, x, kind, first, last, &out);
 }
 
 void tw_onnx_reduce_mean(tw_onnx_node *n)
