@@ -312,11 +312,45 @@ static Onnx__ModelProto *odds(void)
     return m;
 }
 
-const char *const onnx_model_names[ONNX_MODELS] = {"network", "branches", "odds"};
+/* The tensor's numbers are bytes of a file beside the model. */
+static void move_outside(Onnx__TensorProto *t, const char *offset, const char *length)
+{
+    const char *const texts[3][2] = {{"location", ONNX_OUTSIDE}, {"offset", offset}, {"length", length}};
+    for (int i = 0; i < 3; i++) {
+        Onnx__StringStringEntryProto *entry = onnx_alloc(sizeof *entry);
+        onnx__string_string_entry_proto__init(entry);
+        entry->key = onnx_text(texts[i][0]);
+        entry->value = onnx_text(texts[i][1]);
+        push(&t->external_data, &t->n_external_data, entry);
+    }
+    t->has_data_location = 1;
+    t->data_location = ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
+}
+
+/* external data, and a graph with a tensor of its own inside a node that no output needs */
+static Onnx__ModelProto *outside(void)
+{
+    Onnx__ModelProto *m = model("outside", 15);
+    Onnx__GraphProto *g = m->graph;
+    ends(g, value_info("x", DIMS(0, 3, 6, 6)), "y");
+    move_outside(tensor(g, "w", ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, DIMS(4, 3, 3, 3)), "0", "432");
+    move_outside(tensor(g, "v", ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, DIMS(64, 10)), "432", "2560");
+    Onnx__ModelProto *inner = model("inner", 15);
+    floats(inner->graph, "c", DIMS(40));
+    node(inner->graph, "Identity", "c", "d");
+    attribute(node(g, "If", "x", "unused"), "then_branch", ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__GRAPH)->g =
+        inner->graph;
+    node(g, "Conv", "x w", "conv");
+    node(g, "Flatten", "conv", "flat");
+    node(g, "Gemm", "flat v", "y");
+    return m;
+}
+
+const char *const onnx_model_names[ONNX_MODELS] = {"network", "branches", "odds", "outside"};
 
 uint8_t *onnx_build(int which, size_t *bytes)
 {
-    Onnx__ModelProto *(*const makers[ONNX_MODELS])(void) = {network, branches, odds};
+    Onnx__ModelProto *(*const makers[ONNX_MODELS])(void) = {network, branches, odds, outside};
     const Onnx__ModelProto *made = makers[which]();
     *bytes = onnx__model_proto__get_packed_size(made);
     uint8_t *data = malloc(*bytes);
@@ -324,4 +358,42 @@ uint8_t *onnx_build(int which, size_t *bytes)
     onnx__model_proto__pack(made, data);
     onnx_reset();
     return data;
+}
+
+static void sum_of(Onnx__GraphProto *g, size_t terms)
+{
+    Onnx__NodeProto *sum = node(g, "Sum", "", "y");
+    sum->input = onnx_alloc(terms * sizeof *sum->input);
+    for (size_t i = 0; i < terms; i++) sum->input[i] = g->input[0]->name;
+    sum->n_input = terms;
+}
+
+Onnx__ModelProto *onnx_build_greedy(onnx_greed which)
+{
+    Onnx__ModelProto *m = model("greedy", 13);
+    Onnx__GraphProto *g = m->graph;
+    ends(g, value_info("x", DIMS(0, 10)), "y");
+    integers(g, "sizes", DIMS(4000, 4000));
+    switch (which) {
+    case ONNX_FOLDING:
+        g->node = onnx_alloc(64 * sizeof *g->node);
+        node(g, "ConstantOfShape", "sizes", "c0");
+        for (int i = 0; i < 60; i++) {
+            char from[32], to[16];
+            snprintf(from, sizeof from, "c%d c%d", i, i);
+            snprintf(to, sizeof to, "c%d", i + 1);
+            node(g, "Add", from, to);
+        }
+        node(g, "Reshape", "x c60", "y");
+        break;
+    case ONNX_NOTHING_MANY_TIMES: /* elements: 2^40 * 5 * 0 */
+        tensor(g, "empty", ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, DIMS((int64_t)1 << 40, 5, 0));
+        integers(g, "zero", DIMS(0));
+        set_int(node(g, "Gather", "empty zero", "none"), "axis", 1);
+        node(g, "Reshape", "x none", "y");
+        break;
+    case ONNX_LONG_SUM: sum_of(g, 500000); break;
+    default: sum_of(g, 20); break;
+    }
+    return m;
 }

@@ -4,6 +4,7 @@
 #include "test.h"
 
 #include "onnx/model.h"
+#include "onnx/wire.h"
 
 #include <unistd.h>
 
@@ -38,7 +39,7 @@ static void deep_nesting(void)
 {
     enum { ROOM = 100000 };
     uint8_t *a = calloc(1, ROOM), *b = calloc(1, ROOM);
-    CHECK(a && b);
+    if (!a || !b) abort();
     size_t bytes = 0;
     for (int i = 0; i < 3000; i++) {
         bytes = wrap(b, 6, a, bytes); /* attribute.g */
@@ -103,6 +104,29 @@ static void wrong_wires(void)
     REFUSE("no graph", 0x08, 0x08);
     /* a tensor with raw_data twice */
     REFUSE("several pieces", 0x3a, 0x0a, 0x2a, 0x08, 0x4a, 0x02, 0, 0, 0x4a, 0x02, 0, 0);
+    /* two graphs of a node each: protobuf merges them, which takes forever where they are many */
+    REFUSE("several pieces", 0x3a, 0x02, 0x0a, 0x00, 0x3a, 0x02, 0x0a, 0x00);
+}
+
+static void too_many_parts(void)
+{
+    enum { NODES = TW_ONNX_MAX_MESSAGES };
+    uint8_t *nodes = calloc(NODES, 2), *whole = malloc(2 * NODES + 16);
+    if (!nodes || !whole) abort();
+    for (size_t i = 0; i < NODES; i++) nodes[2 * i] = 0x0a;
+    size_t bytes = wrap(whole, 7, nodes, 2 * (NODES - 2)); /* with the model and the graph just as many as may be */
+    put_path("parts.onnx");
+    onnx_write(path, whole, bytes);
+    tw_onnx_model *model;
+    tw_error error;
+    CHECK_MSG(tw_onnx_model_open(path, (size_t)512 << 20, &model, &error) == TW_OK, "%s", error.message);
+    CHECK(tw_onnx_model_proto(model)->graph->n_node == NODES - 2);
+    CHECK_STR(tw_onnx_model_proto(model)->graph->node[NODES - 3]->op_type, "");
+    tw_onnx_model_release(model);
+    bytes = wrap(whole, 7, nodes, 2 * (NODES - 1));
+    refuse(whole, bytes, "more than 1048576 parts");
+    free(nodes);
+    free(whole);
 }
 
 /* ---- tensors ---- */
@@ -168,6 +192,58 @@ static void floats_both_ways(void)
         CHECK((uintptr_t)view.data % sizeof(float) == 0);
         tw_onnx_model_release(model);
     }
+}
+
+/* Numbers that look like the place that the reader leaves for numbers are numbers all the same. */
+static void forged_place(void)
+{
+    tw_onnx_place place = {0, 24, 9, 0};
+    Onnx__TensorProto *t;
+    Onnx__ModelProto *m = one_tensor(&t, ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT);
+    t->has_raw_data = 1;
+    t->raw_data = (ProtobufCBinaryData){sizeof place, (uint8_t *)&place};
+    tw_onnx_model *model;
+    tw_tensor view;
+    tw_error error;
+    CHECK_MSG(read_tensor(m, &model, &view, &error) == TW_OK, "%s", error.message);
+    CHECK(memcmp(view.data, &place, sizeof place) == 0);
+    tw_onnx_model_release(model);
+}
+
+/* raw_data without bytes is none: some writers leave it beside the numbers. */
+static void empty_raw_data(void)
+{
+    static float numbers[] = {1, 2, 3, 4, 5, 6};
+    Onnx__TensorProto *t;
+    Onnx__ModelProto *m = one_tensor(&t, ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT);
+    t->has_raw_data = 1;
+    t->n_float_data = 6;
+    t->float_data = numbers;
+    tw_onnx_model *model;
+    tw_tensor view;
+    tw_error error;
+    CHECK_MSG(read_tensor(m, &model, &view, &error) == TW_OK, "%s", error.message);
+    CHECK(memcmp(view.data, numbers, sizeof numbers) == 0);
+    tw_onnx_model_release(model);
+}
+
+/* -1 as an int32 takes ten bytes by protobuf's rules, and five as some write it; readers take both. */
+static void negative_int32(void)
+{
+    static const uint8_t tensor[] = {0x08, 2,    0x10, 6,    0x42, 1,    't',  0x2a, 15,   0xff, 0xff, 0xff,
+                                     0xff, 0x0f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01};
+    uint8_t graph[64], whole[64];
+    size_t bytes = wrap(graph, 5, tensor, sizeof tensor);
+    bytes = wrap(whole, 7, graph, bytes);
+    put_path("negative.onnx");
+    onnx_write(path, whole, bytes);
+    tw_onnx_model *model;
+    tw_tensor view;
+    tw_error error;
+    CHECK_MSG(open_model(&model, &error) == TW_OK, "%s", error.message);
+    CHECK_MSG(tw_onnx_model_tensor(model, find(model, "t"), &view, &error) == TW_OK, "%s", error.message);
+    CHECK(((const int32_t *)view.data)[0] == -1 && ((const int32_t *)view.data)[1] == -1);
+    tw_onnx_model_release(model);
 }
 
 static void integers_of_each_width(void)
@@ -332,8 +408,17 @@ static void limits(void)
     free(whole);
     tw_onnx_model *model;
     tw_error error;
-    CHECK(tw_onnx_model_open(path, 3000, &model, &error) == TW_OUT_OF_MEMORY);
-    CHECK(tw_onnx_model_open(path, LIMIT, &model, &error) == TW_OK);
+    size_t limit = 0;
+    tw_status status;
+    while ((status = tw_onnx_model_open(path, limit, &model, &error)) == TW_OUT_OF_MEMORY && limit < LIMIT) limit += 40;
+    CHECK_MSG(limit > 3000 && limit < 100000, "opened with, or failed otherwise at, %zu bytes", limit);
+    CHECK_MSG(status == TW_OK, "%s", error.message);
+    CHECK(tw_onnx_model_charge(model, limit, &error) == TW_OUT_OF_MEMORY);
+    tw_onnx_model_release(model);
+    CHECK(tw_onnx_model_open(path, SIZE_MAX, &model, &error) == TW_OK);
+    CHECK(tw_onnx_model_charge(model, (size_t)200 << 20, &error) == TW_OK);
+    CHECK(tw_onnx_model_charge(model, (size_t)200 << 20, &error) == TW_OUT_OF_MEMORY);
+    CHECK_CONTAINS(error.message, "times the model's files");
     tw_onnx_model_release(model);
 }
 
@@ -343,7 +428,11 @@ int main(int argc, char **argv)
         {"deep nesting", deep_nesting},
         {"cut at every byte", cut_at_every_byte},
         {"wrong wires", wrong_wires},
+        {"too many parts", too_many_parts},
         {"floats, raw and typed", floats_both_ways},
+        {"a forged place", forged_place},
+        {"empty raw_data", empty_raw_data},
+        {"negative int32", negative_int32},
         {"integers of each width", integers_of_each_width},
         {"wrong tensors", wrong_tensors},
         {"external data", external_data},

@@ -121,7 +121,7 @@ static tw_status read_one_way(tw_onnx_import *import, const char *path, size_t l
     char stem[256];
     stem_of(path, stem, sizeof stem);
     tw_status status = tw_onnx_owner_create(path, limit, &import->owner, &import->error);
-    if (status != TW_OK) return status;
+    if (status != TW_OK) return status; /* its error names the file */
     const Onnx__ModelProto *model = tw_onnx_model_proto(import->owner->model);
     import->proto = model->graph;
     status = find_opset(model, &import->opset, &import->error);
@@ -130,9 +130,11 @@ static tw_status read_one_way(tw_onnx_import *import, const char *path, size_t l
     if (status == TW_OK) status = tw_onnx_walk(import);
     if (import->n_refusals && status != TW_OUT_OF_MEMORY) status = list_refusals(import);
     if (status == TW_OK) status = bind_weights(import);
+    if (status != TW_OK) tw_error_prefix(&import->error, "%s", path);
     return status;
 }
 
+/* All but the error. */
 static void release(tw_onnx_import *import)
 {
     tw_graph_release(import->graph);
@@ -141,6 +143,7 @@ static void release(tw_onnx_import *import)
     tw_names_free(&import->used_names);
     free(import->tensors);
     free(import->refusals);
+    *import = (tw_onnx_import){.error = import->error};
 }
 
 tw_status tw_onnx_read(const char *path, const tw_onnx_desc *desc, tw_graph **graph, tw_error *error)
@@ -151,6 +154,7 @@ tw_status tw_onnx_read(const char *path, const tw_onnx_desc *desc, tw_graph **gr
     tw_status status = read_one_way(&first, path, limit);
     if (status == TW_INVALID && first.fixed) {
         good = &second;
+        release(&first); /* the limit is for both */
         status = read_one_way(&second, path, limit) == TW_OK ? TW_OK : status;
     }
     if (status == TW_OK) {
@@ -158,7 +162,6 @@ tw_status tw_onnx_read(const char *path, const tw_onnx_desc *desc, tw_graph **gr
         good->graph = NULL;
     } else if (error) {
         *error = first.error;
-        tw_error_prefix(error, "%s", path);
     }
     release(&first);
     release(&second);

@@ -62,7 +62,6 @@ typedef struct tw_onnx_block tw_onnx_block;
 typedef struct tw_onnx_owner {
     tw_onnx_model *model;
     tw_onnx_block *blocks;
-    size_t bytes, limit;
 } tw_onnx_owner;
 
 typedef struct tw_onnx_import {
@@ -92,6 +91,7 @@ typedef struct tw_onnx_node {
     int index;
     tw_status status;
     const char *name; /* in the graph, once given */
+    int helpers;      /* names given besides */
 } tw_onnx_node;
 
 typedef void (*tw_onnx_handler)(tw_onnx_node *n);

@@ -134,6 +134,7 @@ bool tw_onnx_transpose_copy(tw_onnx_node *n, const tw_onnx_value *value, const i
         tw_onnx_fatal(n);
         return false;
     }
+    if (count == 0) return true; /* however large the other dimension is */
     if (to->shape.rank == 2 && perm[0] == 1) {
         transpose_matrix(from->data, to->data, from->shape.dims, size);
         return true;

@@ -314,7 +314,8 @@ void tw_onnx_gather(tw_onnx_node *n)
     for (int i = axis + 1; i < x->shape.rank; i++) shape.dims[indices->shape.rank + i - 1] = x->shape.dims[i];
     int64_t before = tw_onnx_product(&x->shape, 0, axis), size = x->shape.dims[axis];
     int64_t after = tw_onnx_product(&x->shape, axis + 1, x->shape.rank), *offsets = new_offsets(n, &shape);
-    for (int64_t i = 0; offsets && i < before; i++)
+    if (after == 0 || count == 0) before = 0; /* it may be huge where nothing is there */
+    for (int64_t i = 0; offsets && n->status == TW_OK && i < before; i++)
         for (int j = 0; j < count && n->status == TW_OK; j++) {
             int64_t at = which[j].constant < 0 ? which[j].constant + size : which[j].constant;
             if (which[j].batches) tw_onnx_refuse(n, "by the batch");

@@ -17,7 +17,6 @@ tw_status tw_onnx_owner_create(const char *path, size_t limit, tw_onnx_owner **o
 {
     *owner = calloc(1, sizeof **owner);
     if (!*owner) return tw_no_memory(error, sizeof **owner, "a model");
-    (*owner)->limit = limit;
     tw_status status = tw_onnx_model_open(path, limit, &(*owner)->model, error);
     if (status != TW_OK) {
         free(*owner);
@@ -44,11 +43,8 @@ void *tw_onnx_alloc(tw_onnx_import *import, size_t count, size_t size)
 {
     tw_onnx_owner *owner = import->owner;
     size_t bytes;
-    if (!tw_checked_mul(count ? count : 1, size, &bytes) || bytes > owner->limit - owner->bytes) {
-        tw_fail(&import->error, TW_OUT_OF_MEMORY, "the model's constants need more than the limit of %zu bytes",
-                owner->limit);
-        return NULL;
-    }
+    if (!tw_checked_mul(count ? count : 1, size, &bytes)) bytes = SIZE_MAX;
+    if (tw_onnx_model_charge(owner->model, bytes, &import->error) != TW_OK) return NULL;
     tw_onnx_block *block = malloc(sizeof *block);
     void *data = bytes < TW_ALIGNMENT ? calloc(1, bytes) : tw_alloc_zero(bytes);
     if (!block || !data) {
@@ -59,7 +55,6 @@ void *tw_onnx_alloc(tw_onnx_import *import, size_t count, size_t size)
     }
     *block = (tw_onnx_block){owner->blocks, data};
     owner->blocks = block;
-    owner->bytes += bytes;
     return data;
 }
 
@@ -81,7 +76,9 @@ static const char *own_name(const tw_onnx_node *n)
 
 void tw_onnx_fatal(tw_onnx_node *n)
 {
-    if (n->status == TW_OK) n->status = n->import->error.status;
+    if (n->status != TW_OK) return;
+    n->status = n->import->error.status;
+    tw_error_prefix(&n->import->error, "node \"%.200s\" (%.64s)", own_name(n), n->proto->op_type);
 }
 
 static bool grow_refusals(tw_onnx_import *import)
@@ -198,13 +195,16 @@ const char *tw_onnx_name(tw_onnx_node *n)
 const char *tw_onnx_helper_name(tw_onnx_node *n, const char *what)
 {
     const char *base = own_name(n);
-    size_t size = strlen(base) + strlen(what) + 2;
+    size_t size = strlen(base) + strlen(what) + 16;
     char *wanted = tw_onnx_alloc(n->import, size, 1);
     if (!wanted) {
         tw_onnx_fatal(n);
         return "";
     }
-    snprintf(wanted, size, "%s/%s", base, what);
+    if (n->helpers++)
+        snprintf(wanted, size, "%s/%s%d", base, what, n->helpers);
+    else
+        snprintf(wanted, size, "%s/%s", base, what);
     const char *name = unique_name(n, wanted);
     return name ? name : "";
 }

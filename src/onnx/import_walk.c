@@ -106,6 +106,14 @@ static tw_status mark_inputs(tw_onnx_import *import, int index, int *stack, int 
     return TW_OK;
 }
 
+/* Sums and concatenations of many values become many nodes of the graph. */
+static int weight_of(const Onnx__NodeProto *node)
+{
+    enum { FEW = 6 };
+    if (node->n_input <= FEW) return 1;
+    return node->n_input - FEW < MAX_NODES ? (int)(node->n_input - FEW) + 1 : MAX_NODES + 1;
+}
+
 static tw_status mark_live(tw_onnx_import *import)
 {
     const Onnx__GraphProto *proto = import->proto;
@@ -126,9 +134,12 @@ static tw_status mark_live(tw_onnx_import *import)
         stack[depth++] = value->producer;
     }
     while (depth) {
-        if (++count > MAX_NODES)
-            return tw_fail(&import->error, TW_INVALID, "the outputs need more than %d nodes", MAX_NODES);
-        tw_status status = mark_inputs(import, stack[--depth], stack, &depth);
+        int index = stack[--depth];
+        count += weight_of(proto->node[index]);
+        if (count > MAX_NODES)
+            return tw_fail(&import->error, TW_INVALID, "the outputs need more than %d nodes, or terms of long sums",
+                           MAX_NODES);
+        tw_status status = mark_inputs(import, index, stack, &depth);
         if (status != TW_OK) return status;
     }
     return TW_OK;
@@ -143,10 +154,7 @@ static tw_status read_initializers(tw_onnx_import *import)
         if (!value->live) continue;
         tw_status status =
             tw_onnx_model_tensor(import->owner->model, import->proto->initializer[i], &value->constant, &import->error);
-        if (status != TW_OK) {
-            tw_error_prefix(&import->error, "initialiser \"%.200s\"", value->name);
-            return status;
-        }
+        if (status != TW_OK) return status;
         value->kind = TW_ONNX_CONSTANT;
         value->shape = value->constant.shape;
         value->initializer = value->name;

@@ -20,8 +20,9 @@ typedef struct block {
 struct tw_onnx_model {
     char *path;
     tw_mapping file;
-    size_t limit, used; /* bytes */
-    bool exhausted;     /* protobuf-c was refused memory */
+    size_t limit, used, computed; /* bytes; computed: of numbers that follow from the model's */
+    bool exhausted;               /* protobuf-c was refused memory */
+    char empty[1];                /* every string that is missing */
     Onnx__ModelProto *proto;
     ProtobufCAllocator allocator;
     block *blocks;
@@ -31,32 +32,52 @@ struct tw_onnx_model {
 
 /* ---- memory within the limit ---- */
 
-/* What protobuf-c allocates carries its size, so that freeing gives it back. */
-typedef union header {
-    size_t bytes;
-    max_align_t align;
+/* What protobuf-c allocates carries its cost, so that freeing gives it back: the bytes, this, and about as much again
+ * that malloc() needs, which counts where a file consists of small messages. */
+typedef struct header {
+    _Alignas(max_align_t) size_t cost;
 } header;
 
 static void *allocate(void *context, size_t bytes)
 {
     tw_onnx_model *model = context;
-    header *made = bytes <= model->limit - model->used ? malloc(sizeof *made + bytes) : NULL;
+    size_t cost;
+    bool fits = tw_checked_add(bytes, 2 * sizeof(header), &cost) && cost <= model->limit - model->used;
+    header *made = fits ? malloc(sizeof *made + bytes) : NULL;
     if (!made) {
         model->exhausted = true;
         return NULL;
     }
-    made->bytes = bytes;
-    model->used += bytes;
+    made->cost = cost;
+    model->used += cost;
     return made + 1;
 }
 
 static void release(void *context, void *memory)
 {
     tw_onnx_model *model = context;
-    if (!memory) return;
+    if (!memory || memory == model->empty) return;
     header *made = (header *)memory - 1;
-    model->used -= made->bytes;
+    model->used -= made->cost;
     free(made);
+}
+
+tw_status tw_onnx_model_charge(tw_onnx_model *model, size_t bytes, tw_error *error)
+{
+    enum { FREE = 256 << 20, TIMES = 16 };
+    size_t files = model->file.bytes, most;
+    for (const tw_onnx_external *at = model->external; at; at = at->next) files += at->file.bytes;
+    if (!tw_checked_mul(files, TIMES, &most) || !tw_checked_add(most, FREE, &most)) most = SIZE_MAX;
+    if (bytes > model->limit - model->used)
+        return tw_fail(error, TW_OUT_OF_MEMORY, "the model's constants need more than the limit of %zu bytes",
+                       model->limit);
+    if (bytes > most - model->computed)
+        return tw_fail(error, TW_OUT_OF_MEMORY,
+                       "the constants to compute take more than %zu bytes: %d times the model's files and %d", most,
+                       TIMES, FREE);
+    model->used += bytes;
+    model->computed += bytes;
+    return TW_OK;
 }
 
 static void *allocate_block(tw_onnx_model *model, size_t bytes, tw_error *error)
@@ -75,7 +96,7 @@ static void *allocate_block(tw_onnx_model *model, size_t bytes, tw_error *error)
 
 /* ---- strings that are missing become "" ---- */
 
-static bool fill_strings(tw_onnx_model *model, ProtobufCMessage *message)
+static void fill_strings(tw_onnx_model *model, ProtobufCMessage *message)
 {
     const ProtobufCMessageDescriptor *type = message->descriptor;
     for (unsigned i = 0; i < type->n_fields; i++) {
@@ -84,22 +105,17 @@ static bool fill_strings(tw_onnx_model *model, ProtobufCMessage *message)
         bool shared = field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF; /* one member's memory is the others' */
         if (field->type == PROTOBUF_C_TYPE_STRING && field->label == PROTOBUF_C_LABEL_OPTIONAL && !shared) {
             char **text = (char **)member;
-            if (*text) continue;
-            *text = allocate(model, 1);
-            if (!*text) return false;
-            **text = 0;
+            if (!*text) *text = model->empty;
         } else if (field->type == PROTOBUF_C_TYPE_MESSAGE && field->label == PROTOBUF_C_LABEL_REPEATED) {
             size_t count = *(size_t *)((char *)message + field->quantifier_offset);
             ProtobufCMessage **items = *(ProtobufCMessage ***)member;
-            for (size_t j = 0; j < count; j++)
-                if (!fill_strings(model, items[j])) return false;
+            for (size_t j = 0; j < count; j++) fill_strings(model, items[j]);
         } else if (field->type == PROTOBUF_C_TYPE_MESSAGE) {
             bool is_set = !shared || *(uint32_t *)((char *)message + field->quantifier_offset) == field->id;
             ProtobufCMessage *nested = is_set ? *(ProtobufCMessage **)member : NULL;
-            if (nested && !fill_strings(model, nested)) return false;
+            if (nested) fill_strings(model, nested);
         }
     }
-    return true;
 }
 
 /* ---- opening ---- */
@@ -121,9 +137,7 @@ static tw_status unpack(tw_onnx_model *model, tw_error *error)
                        model->limit);
     if (!model->proto) return tw_fail(error, TW_INVALID, "not an ONNX model, or damaged: a field has the wrong type");
     if (!model->proto->graph) return tw_fail(error, TW_INVALID, "not an ONNX model: it holds no graph");
-    if (!fill_strings(model, &model->proto->base))
-        return tw_fail(error, TW_OUT_OF_MEMORY, "the model's nodes take more than the limit of %zu bytes",
-                       model->limit);
+    fill_strings(model, &model->proto->base);
     return TW_OK;
 }
 
@@ -288,6 +302,7 @@ static bool narrow(int64_t value, tw_dtype dtype, void *to)
 /* The integers of int32_data or int64_data, from varints in the file or from protobuf-c's array. */
 typedef struct integers {
     const uint8_t *at, *end; /* varints, or null */
+    bool is_int32;           /* of which a varint's upper half says nothing */
     const int32_t *narrow;
     const int64_t *wide;
     size_t count; /* of an array */
@@ -298,7 +313,7 @@ static bool next_integer(integers *from, size_t index, int64_t *value)
     uint64_t bits;
     if (from->at) {
         if (!tw_onnx_varint(&from->at, from->end, &bits)) return false;
-        *value = (int64_t)bits;
+        *value = from->is_int32 ? (int32_t)bits : (int64_t)bits;
         return true;
     }
     *value = from->narrow ? from->narrow[index] : from->wide[index];
@@ -351,7 +366,8 @@ static tw_status placed_view(tw_onnx_model *model, const tw_onnx_place *place, s
     if (!field_holds(place->field, view->dtype))
         return tw_fail(error, TW_INVALID, "its data is in a field that does not hold %s", tw_dtype_name(view->dtype));
     if (place->field == 5 || place->field == 7)
-        return convert(model, (integers){.at = data, .end = data + place->bytes}, count, view, error);
+        return convert(model, (integers){.at = data, .end = data + place->bytes, .is_int32 = place->field == 5}, count,
+                       view, error);
     size_t bytes = count * tw_dtype_bytes(view->dtype);
     if (place->bytes != bytes) return wrong_size(place->bytes, bytes, "bytes", error);
     view->data = (void *)data;
@@ -402,6 +418,6 @@ tw_status tw_onnx_model_tensor(tw_onnx_model *model, const Onnx__TensorProto *pr
     size_t count = 0;
     tw_status status = describe(proto, view, &count, error);
     if (status == TW_OK) status = find_numbers(model, proto, count, view, error);
-    if (status != TW_OK) tw_error_prefix(error, "%s: tensor \"%.100s\"", model->path, proto->name);
+    if (status != TW_OK) tw_error_prefix(error, "tensor \"%.100s\"", proto->name);
     return status;
 }

@@ -21,6 +21,9 @@ void tw_onnx_model_release(tw_onnx_model *model);
 /* The message, whose tensors' data is reached through tw_onnx_model_tensor() only; lives as long as the model. The
  * graph, its nodes and their names are never null (missing strings are ""). */
 const Onnx__ModelProto *tw_onnx_model_proto(const tw_onnx_model *model);
+/* Counts bytes that somebody else allocates for numbers computed from the model's, before they are: they must stay
+ * within the limit and in proportion to the files, so that a short file cannot ask for much time either. */
+tw_status tw_onnx_model_charge(tw_onnx_model *model, size_t bytes, tw_error *error);
 
 /* The numbers of a tensor of the message: raw, typed or external, whichever it has. Checked: the element type is known,
  * dimensions are not negative, and the data has just the bytes that they ask for. The view's data is in the mapped file
