@@ -467,7 +467,7 @@ static size_t read_file(const char *path, char *data, size_t size)
 static void alignment(void)
 {
     enum { LAYERS = 60, SIZE = 1 << 19 };
-    char path[PATH], name[LAYERS + 2];
+    char path[PATH], name[2 * LAYERS]; /* room for any int, as the compiler wants */
     tw_graph *graph;
     CHECK(tw_graph_create("aligned", &graph, NULL) == TW_OK);
     tw_value x = tw_graph_input(graph, "x", &(tw_shape){2, {1, 2}});
