@@ -532,7 +532,7 @@ static cJSON *largest_confusions(const evaluation *e)
 static int print_matrix(const evaluation *e)
 {
     const tw_score *score = &e->score;
-    char keys[FEW_CLASSES][8];
+    char keys[FEW_CLASSES][24];
     tw_column columns[FEW_CLASSES + 2] = {{"class", "true", TW_COLUMN_COUNT}, {"label", "label", TW_COLUMN_TEXT}};
     cJSON *rows = cJSON_CreateArray();
     for (size_t j = 0; j < score->classes; j++) {
