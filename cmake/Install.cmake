@@ -14,5 +14,9 @@ install(FILES ${PROJECT_BINARY_DIR}/tilewise-config.cmake ${PROJECT_BINARY_DIR}/
 # The prefix may be chosen at install time (make install PREFIX=...), so the .pc file finds itself.
 file(RELATIVE_PATH pc_to_prefix /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 string(REGEX REPLACE "/$" "" pc_to_prefix "${pc_to_prefix}")
+set(pc_cuda_libs "")
+if(cuda_objects)
+  set(pc_cuda_libs " ${CUDART_STATIC} -lrt")
+endif()
 configure_file(cmake/tilewise.pc.in tilewise.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/tilewise.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

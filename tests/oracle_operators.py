@@ -103,23 +103,65 @@ def pool_window():
     return kernel, stride, padding, random.randint(0, 1)
 
 
+def pooled_length(length, kernel, stride, padding, dilation, ceil):
+    """PyTorch's rule: with ceil_mode the last window starts inside the input or the padding before it."""
+    span = length + 2 * padding - dilation * (kernel - 1) - 1
+    if span < 0 and not (ceil and -span < stride):
+        raise Refused("the window is larger than the padded input")
+    out = (-(-span // stride) if ceil else span // stride) + 1
+    return out - 1 if ceil and (out - 1) * stride >= length + padding else out
+
+
+def wide_pool(x, window, dilation, average, include):
+    """By the definition: padding of more than half the kernel, which ONNX has and PyTorch has not."""
+    kernel, stride, padding, ceil = window
+    if any(p >= k for p, k in zip(padding, kernel)):
+        raise Refused("padding of a whole kernel")
+    oh, ow = (pooled_length(x.shape[2 + i], kernel[i], stride[i], padding[i], dilation[i], ceil) for i in range(2))
+    if oh < 1 or ow < 1:
+        raise Refused("no output")
+    y = np.empty(x.shape[:2] + (oh, ow))
+    for at in np.ndindex(oh, ow):
+        taps, divisor = [], 1
+        for i in range(2):
+            first, length = at[i] * stride[i] - padding[i], x.shape[2 + i]
+            taps.append([t for t in range(first, first + dilation[i] * (kernel[i] - 1) + 1, dilation[i]) if 0 <= t < length])
+            divisor *= min(first + kernel[i], length + padding[i]) - first
+        elements = x[:, :, taps[0]][:, :, :, taps[1]].astype(np.float64).reshape(*x.shape[:2], -1)
+        if average:
+            y[:, :, at[0], at[1]] = elements.sum(-1) / (divisor if include else elements.shape[-1])
+        else:
+            y[:, :, at[0], at[1]] = elements.max(-1, initial=-np.inf)
+    return torch.from_numpy(y)
+
+
+def is_wide(window):
+    return any(2 * p > k for p, k in zip(window[2], window[0]))
+
+
 def max_pool():
-    (n, c, ih, iw), (kernel, stride, padding, ceil) = image(4), pool_window()
+    (n, c, ih, iw), window = image(4), pool_window()
+    kernel, stride, padding, ceil = window
     dilation = [choice([1, 1, 2, 3]) for _ in range(2)]
     x = values(n, c, ih, iw)
     if choice([0, 1]):
         x.flat[:: random.randint(2, 30)] = choice([np.nan, -np.inf, np.inf])
     problem = keys(mb=n, ic=c, ih=ih, iw=iw, kh=kernel[0], kw=kernel[1], sh=stride[0], sw=stride[1], ph=padding[0],
                    pw=padding[1], dh=dilation[0] - 1, dw=dilation[1] - 1, ceil=ceil)
+    if is_wide(window):
+        return "pool:" + problem, [x], lambda: wide_pool(x, window, dilation, False, False)
     return "pool:" + problem, [x], lambda: asked(
         lambda: F.max_pool2d(exact(x), kernel, stride, padding, dilation, bool(ceil)))
 
 
 def average_pool():
-    (n, c, ih, iw), (kernel, stride, padding, ceil), include = image(4), pool_window(), random.randint(0, 1)
+    (n, c, ih, iw), window, include = image(4), pool_window(), random.randint(0, 1)
+    kernel, stride, padding, ceil = window
     x = values(n, c, ih, iw)
     problem = keys(mb=n, ic=c, ih=ih, iw=iw, kh=kernel[0], kw=kernel[1], sh=stride[0], sw=stride[1], ph=padding[0],
                    pw=padding[1], ceil=ceil, alg=1 + include)
+    if is_wide(window):
+        return "pool:" + problem, [x], lambda: wide_pool(x, window, [1, 1], True, include)
     return "pool:" + problem, [x], lambda: asked(
         lambda: F.avg_pool2d(exact(x), kernel, stride, padding, bool(ceil), bool(include)))
 
