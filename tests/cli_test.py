@@ -14,14 +14,12 @@ import re
 import shutil
 import struct
 import subprocess
-import sys
-import tempfile
 import zlib
 
-TILEWISE = os.path.join(os.path.abspath(sys.argv[1]), "tilewise")
+from cases import FOLDER, TILEWISE, Skip, as_json, case, check, equal, main, path, read, refuse, run, succeed, write
+
 DATA = os.environ.get("TILEWISE_DATA") or os.path.join(
     os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share"), "tilewise")
-FOLDER = tempfile.mkdtemp(prefix="tilewise-cli-")
 QUICK = ["--iterations", "2", "--warmUp", "0", "--duration", "0.01", "--threads", "1"]
 LAYER = "conv2d:mb1ic16ih14oc32kh3ph1"
 COMMANDS = ["devices", "designs", "inspect", "convert", "classify", "eval", "run", "bench", "profile", "verify"]
@@ -30,74 +28,8 @@ BENCH_KEYS = ROW_KEYS + """layer op problem design status reason samples min_ms 
     cv init_ms preprocess_ms h2d_ms device_ms d2h_ms flops bytes gflops gbps roofline_pct max_abs_err
     max_rel_err""".split()
 
-cases = []
-
-
-class Skip(Exception):
-    pass
-
-
-def case(function):
-    cases.append(function)
-    return function
-
-
-def check(condition, message):
-    if not condition:
-        raise AssertionError(message)
-
-
-def equal(actual, expected, what="value"):
-    check(actual == expected, f"{what} is {actual!r}, expected {expected!r}")
-
-
-# ---- running ----
-
-def run(*arguments, env=None, **keywords):
-    environment = dict(os.environ, **(env or {}))
-    return subprocess.run([TILEWISE, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          env=environment, timeout=120, **keywords)
-
-
-def succeed(*arguments, **keywords):
-    result = run(*arguments, **keywords)
-    equal(result.returncode, 0, f"exit status of {arguments} ({result.stderr.decode(errors='replace').strip()})")
-    return result.stdout.decode()
-
-
-def refuse(code, pattern, *arguments, **keywords):
-    """Fails with the code, prints nothing to standard output but one line to standard error that the pattern finds."""
-    result = run(*arguments, **keywords)
-    message = result.stderr.decode(errors="replace")
-    equal(result.returncode, code, f"exit status of {arguments} ({message.strip()})")
-    equal(result.stdout, b"", f"output of {arguments}")
-    lines = message.splitlines()
-    equal(len(lines), 1, f"number of error lines of {arguments}: {lines!r}")
-    check(lines[0].startswith("tilewise: "), f"error {lines[0]!r} of {arguments}")
-    check(re.search(pattern, lines[0]), f"error {lines[0]!r} of {arguments} has no {pattern!r}")
-    return lines[0]
-
-
-def as_json(*arguments, **keywords):
-    return json.loads(succeed(*arguments, "-o", "json", **keywords))
-
 
 # ---- files ----
-
-def path(name):
-    return os.path.join(FOLDER, name)
-
-
-def write(name, data):
-    with open(path(name), "wb" if isinstance(data, bytes) else "w") as file:
-        file.write(data)
-    return path(name)
-
-
-def read(name):
-    with open(name, "rb") as file:
-        return file.read()
-
 
 def random_floats(count, seed):
     state, values = seed * 2654435761 % 2**32 or 1, []
@@ -749,21 +681,4 @@ def nothing_on_standard_error_but_news():
         equal(run(*arguments).stderr, b"", f"standard error of {arguments}")
 
 
-def main():
-    failed = skipped = 0
-    for function in cases:
-        try:
-            function()
-        except Skip as reason:
-            skipped += 1
-            print(f"skipped {function.__name__}: {reason}")
-        except Exception as error:  # a crash of one case must not hide the others
-            failed += 1
-            print(f"FAILED {function.__name__}: {type(error).__name__ if not str(error) else error}")
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    print(f"{len(cases) - failed - skipped} passed, {failed} failed, {skipped} skipped")
-    return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main()

@@ -10,79 +10,18 @@ import json
 import os
 import re
 import resource
-import shutil
 import struct
-import subprocess
-import sys
-import tempfile
 import zlib
 
-TILEWISE = os.path.join(os.path.abspath(sys.argv[1]), "tilewise")
-FOLDER = tempfile.mkdtemp(prefix="tilewise-convert-")
-ENVIRONMENT = dict(os.environ, TILEWISE_DATA=os.path.join(FOLDER, "no-data"))
+import cases
+from cases import as_json, case, check, equal, main, path, read, refuse, run, succeed, write
+
+os.environ["TILEWISE_DATA"] = path("no-data")
+cases.TIMEOUT = 60
 QUICK = ["--iterations", "1", "--warmUp", "0", "--duration", "0", "--threads", "1"]
-
-cases = []
-
-
-def case(function):
-    cases.append(function)
-    return function
-
-
-def check(condition, message):
-    if not condition:
-        raise AssertionError(message)
-
-
-def equal(actual, expected, what="value"):
-    check(actual == expected, f"{what} is {actual!r}, expected {expected!r}")
-
-
-# ---- running ----
-
-def run(*arguments, **keywords):
-    return subprocess.run([TILEWISE, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          env=ENVIRONMENT, timeout=60, **keywords)
-
-
-def succeed(*arguments):
-    result = run(*arguments)
-    equal(result.returncode, 0, f"exit status of {arguments} ({result.stderr.decode(errors='replace').strip()})")
-    return result.stdout.decode()
-
-
-def refuse(code, pattern, *arguments, **keywords):
-    """Fails with the code, prints nothing to standard output but one line to standard error that the pattern finds."""
-    result = run(*arguments, **keywords)
-    message = result.stderr.decode(errors="replace")
-    equal(result.returncode, code, f"exit status of {arguments} ({message.strip()})")
-    equal(result.stdout, b"", f"output of {arguments}")
-    lines = message.splitlines()
-    equal(len(lines), 1, f"number of error lines of {arguments}: {lines!r}")
-    check(re.search(pattern, lines[0]), f"error {lines[0]!r} of {arguments} has no {pattern!r}")
-
-
-def as_json(*arguments):
-    return json.loads(succeed(*arguments, "-o", "json"))
 
 
 # ---- files ----
-
-def path(name):
-    return os.path.join(FOLDER, name)
-
-
-def write(name, data):
-    with open(path(name), "wb") as file:
-        file.write(data)
-    return path(name)
-
-
-def read(name):
-    with open(path(name), "rb") as file:
-        return file.read()
-
 
 def write_input(shape):
     header = repr({"descr": "<f4", "fortran_order": False, "shape": tuple(shape)}).encode()
@@ -317,21 +256,6 @@ def options_change_the_preparation():
             ("--mean", "--mean", "nan"),
             ("--std: 0, by which", "--std", "0.1,0,0.1"), ("--std", "--std", "-1")]:
         refuse(2, pattern, "classify", file, photo, *options)
-
-
-def main():
-    failed = 0
-    try:
-        for function in cases:
-            try:
-                function()
-            except (AssertionError, KeyError, ValueError, OSError, subprocess.TimeoutExpired) as problem:
-                failed += 1
-                print(f"FAIL {function.__name__}: {type(problem).__name__}: {str(problem)[:2000]}")
-    finally:
-        shutil.rmtree(FOLDER, ignore_errors=True)
-    print(f"{len(cases) - failed} passed, {failed} failed, 0 skipped")
-    sys.exit(1 if failed else 0)
 
 
 main()

@@ -17,39 +17,17 @@ import re
 import shutil
 import struct
 import subprocess
-import sys
-import tempfile
 import xml.etree.ElementTree
 import zlib
 
-TILEWISE = os.path.join(os.path.abspath(sys.argv[1]), "tilewise")
-FOLDER = tempfile.mkdtemp(prefix="tilewise-eval-")
+from cases import FOLDER, TILEWISE, Skip, case, check, equal, main, path, refuse, run, write
+
 IMAGES = 150
 LENET = {"conv1.weight": [6, 1, 5, 5], "conv1.bias": [6], "conv2.weight": [16, 6, 5, 5], "conv2.bias": [16],
          "fc1.weight": [120, 400], "fc1.bias": [120], "fc2.weight": [84, 120], "fc2.bias": [84],
          "fc3.weight": [10, 84], "fc3.bias": [10]}
 ROW_KEYS = ("device model batch precision threads data split images bad top1 top5 images_per_s seconds per_class "
             "confusion worst errors").split()
-
-cases = []
-
-
-class Skip(Exception):
-    pass
-
-
-def case(function):
-    cases.append(function)
-    return function
-
-
-def check(condition, message):
-    if not condition:
-        raise AssertionError(message)
-
-
-def equal(actual, expected, what="value"):
-    check(actual == expected, f"{what} is {actual!r}, expected {expected!r}")
 
 
 def close(actual, expected, tolerance, what):
@@ -58,25 +36,12 @@ def close(actual, expected, tolerance, what):
 
 # ---- running ----
 
-def run(*arguments, **keywords):
-    keywords = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "timeout": 120, **keywords}
-    return subprocess.run([TILEWISE, *map(str, arguments)], **keywords)
-
-
 def succeed(*arguments, **keywords):
+    """Without a word on standard error."""
     result = run(*arguments, **keywords)
     equal(result.returncode, 0, f"exit status of {arguments} ({result.stderr.decode(errors='replace').strip()})")
     equal(result.stderr, b"", f"standard error of {arguments}")
     return result.stdout.decode()
-
-
-def refuse(code, pattern, *arguments, **keywords):
-    result = run(*arguments, **keywords)
-    message = result.stderr.decode(errors="replace")
-    equal(result.returncode, code, f"exit status of {arguments} ({message.strip()})")
-    equal(result.stdout, b"", f"output of {arguments}")
-    equal(len(message.splitlines()), 1, f"number of error lines of {arguments}: {message!r}")
-    check(re.search(pattern, message), f"error {message!r} of {arguments} has no {pattern!r}")
 
 
 def evaluate(data, *arguments):
@@ -84,17 +49,6 @@ def evaluate(data, *arguments):
 
 
 # ---- files ----
-
-def path(name):
-    return os.path.join(FOLDER, name)
-
-
-def write(name, data):
-    os.makedirs(os.path.dirname(path(name)), exist_ok=True)
-    with open(path(name), "wb") as file:
-        file.write(data)
-    return path(name)
-
 
 def weights(scale=lambda name, value: value):
     header, body, numbers = {}, b"", random.Random(7)
@@ -456,21 +410,4 @@ def classify_on_devices_with_layers_and_seed():
         refuse(2, "--layers: csv and jsonl", *command, output)
 
 
-def main():
-    failed = skipped = 0
-    for function in cases:
-        try:
-            function()
-        except Skip as reason:
-            skipped += 1
-            print(f"SKIP {function.__name__}: {reason}")
-        except Exception as error:  # a crash of one case must not hide the others
-            failed += 1
-            print(f"FAIL {function.__name__}: {type(error).__name__ if not str(error) else error}")
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    print(f"{len(cases) - failed - skipped} passed, {failed} failed, {skipped} skipped")
-    return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main()

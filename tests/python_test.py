@@ -15,9 +15,7 @@ import os
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
-import traceback
 
 BUILD = os.path.abspath(sys.argv[1])
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -40,29 +38,10 @@ os.environ["TILEWISE_LIBRARY"] = LIBRARY
 sys.path.insert(0, os.path.join(ROOT, "python"))
 sys.dont_write_bytecode = True
 import tilewise as tw  # noqa: E402
+from cases import case, check, equal, main, path  # noqa: E402
 from tilewise import native  # noqa: E402
 
-FOLDER = tempfile.TemporaryDirectory(prefix="tilewise-python-")
 X = np.random.default_rng(1).standard_normal((1, 1, 32, 32)).astype(np.float32)
-cases = []
-
-
-def case(function):
-    cases.append(function)
-    return function
-
-
-def path(name):
-    return os.path.join(FOLDER.name, name)
-
-
-def check(condition, message):
-    if not condition:
-        raise AssertionError(message)
-
-
-def equal(actual, expected, what="value"):
-    check(actual == expected, f"{what} is {actual!r}, expected {expected!r}")
 
 
 def refuse(kind, fragment, function, *arguments, **keywords):
@@ -386,17 +365,6 @@ def zoo_names_are_the_command_lines():
     output = subprocess.run([os.path.join(BUILD, "tilewise"), "devices", "-o", "json"], check=True, capture_output=True)
     equal(tw.version(), json.loads(output.stdout)["tilewise"], "version")
     check({"lenet5", "vgg16", "efficientnet_lite0"} <= set(tw.zoo_names()), "networks are missing")
-
-
-def main():
-    failed = 0
-    for function in cases:
-        try:
-            function()
-        except Exception:
-            failed += 1
-            print(f"FAIL {function.__name__}\n{traceback.format_exc()}")
-    print(f"{len(cases) - failed} passed, {failed} failed, 0 skipped")
 
 
 main()
