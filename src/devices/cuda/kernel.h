@@ -37,8 +37,10 @@ static inline unsigned tw_ceil_div(size_t a, size_t b)
     return (unsigned)((a + b - 1) / b);
 }
 
-static inline bool tw_cuda_plain(const tw_problem *problem, const char **reason)
+/* A design's `supports`, where it takes every problem in the plain layout; others begin with it. */
+static inline bool tw_cuda_plain(const tw_problem *problem, const tw_device *device, const char **reason)
 {
+    (void)device;
     *reason = "reads and writes plain float32 only";
     return problem->out.dtype == TW_F32 && problem->in[0].layout == TW_PLAIN && problem->out.layout == TW_PLAIN;
 }
@@ -49,6 +51,12 @@ static inline double tw_cuda_seconds(const tw_device *device, double flops, doub
 {
     double compute = flops / (device->info.peak_flops * efficiency), memory = bytes / device->info.peak_bytes;
     return (compute > memory ? compute : memory) + launches * 1.5e-6;
+}
+
+/* The `cost` of a naive design that memory bounds: four bytes a thread do not quite reach its bandwidth. */
+static inline double tw_cuda_naive_traffic(const tw_problem *problem, const tw_device *device)
+{
+    return tw_cuda_seconds(device, 0, 1, 1.2 * tw_problem_traffic(problem), 1);
 }
 
 /* NaN passes through, as in the reference. */

@@ -21,25 +21,14 @@ static tw_status run(const tw_step *step, tw_queue *queue)
     return tw_cuda_launched();
 }
 
-static bool supports(const tw_problem *problem, const tw_device *device, const char **reason)
-{
-    (void)device;
-    return tw_cuda_plain(problem, reason);
-}
-
-static double cost(const tw_problem *problem, const tw_device *device)
-{
-    return tw_cuda_seconds(device, 0, 1, 1.2 * tw_problem_traffic(problem), 1);
-}
-
 extern "C" const tw_design tw_relu_cuda_naive = {
     .op = "relu",
     .device = "cuda",
     .name = "naive",
     .summary = "one thread an element",
     .in_place = true,
-    .supports = supports,
-    .cost = cost,
+    .supports = tw_cuda_plain,
+    .cost = tw_cuda_naive_traffic,
     .run = run,
 };
 
@@ -49,7 +38,7 @@ extern "C" const tw_design tw_clip_cuda_naive = {
     .name = "naive",
     .summary = "one thread an element",
     .in_place = true,
-    .supports = supports,
-    .cost = cost,
+    .supports = tw_cuda_plain,
+    .cost = tw_cuda_naive_traffic,
     .run = run,
 };

@@ -30,12 +30,6 @@ static tw_status run(const tw_step *step, tw_queue *queue)
     return tw_cuda_launched();
 }
 
-static bool supports(const tw_problem *problem, const tw_device *device, const char **reason)
-{
-    (void)device;
-    return tw_cuda_plain(problem, reason);
-}
-
 static double cost(const tw_problem *problem, const tw_device *device)
 {
     return tw_cuda_seconds(device, 0, 1, tw_problem_traffic(problem), 1);
@@ -47,7 +41,7 @@ extern "C" const tw_design tw_relu_cuda_vectorised = {
     .name = "vectorised",
     .summary = "16 bytes a thread",
     .in_place = true,
-    .supports = supports,
+    .supports = tw_cuda_plain,
     .cost = cost,
     .run = run,
 };
@@ -58,7 +52,7 @@ extern "C" const tw_design tw_clip_cuda_vectorised = {
     .name = "vectorised",
     .summary = "16 bytes a thread",
     .in_place = true,
-    .supports = supports,
+    .supports = tw_cuda_plain,
     .cost = cost,
     .run = run,
 };

@@ -25,24 +25,13 @@ static tw_status run(const tw_step *step, tw_queue *queue)
     return tw_cuda_launched();
 }
 
-static bool supports(const tw_problem *problem, const tw_device *device, const char **reason)
-{
-    (void)device;
-    return tw_cuda_plain(problem, reason);
-}
-
-static double cost(const tw_problem *problem, const tw_device *device)
-{
-    return tw_cuda_seconds(device, 0, 1, 1.2 * tw_problem_traffic(problem), 1);
-}
-
 extern "C" const tw_design tw_batchnorm_cuda_naive = {
     .op = "batchnorm",
     .device = "cuda",
     .name = "naive",
     .summary = "one thread an element",
     .in_place = true,
-    .supports = supports,
-    .cost = cost,
+    .supports = tw_cuda_plain,
+    .cost = tw_cuda_naive_traffic,
     .run = run,
 };

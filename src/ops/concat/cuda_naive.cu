@@ -25,23 +25,12 @@ static tw_status run(const tw_step *step, tw_queue *queue)
     return tw_cuda_launched();
 }
 
-static bool supports(const tw_problem *problem, const tw_device *device, const char **reason)
-{
-    (void)device;
-    return tw_cuda_plain(problem, reason);
-}
-
-static double cost(const tw_problem *problem, const tw_device *device)
-{
-    return tw_cuda_seconds(device, 0, 1, 1.2 * tw_problem_traffic(problem), 1);
-}
-
 extern "C" const tw_design tw_concat_cuda_naive = {
     .op = "concat",
     .device = "cuda",
     .name = "naive",
     .summary = "a copy kernel for each part",
-    .supports = supports,
-    .cost = cost,
+    .supports = tw_cuda_plain,
+    .cost = tw_cuda_naive_traffic,
     .run = run,
 };

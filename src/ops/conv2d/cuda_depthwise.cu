@@ -44,8 +44,7 @@ static tw_status run(const tw_step *step, tw_queue *queue)
 
 static bool supports(const tw_problem *problem, const tw_device *device, const char **reason)
 {
-    (void)device;
-    if (!tw_cuda_plain(problem, reason)) return false;
+    if (!tw_cuda_plain(problem, device, reason)) return false;
     const tw_conv2d *p = (const tw_conv2d *)problem->params;
     *reason = "needs as many groups as input channels";
     if (p->groups != p->ic) return false;

@@ -92,8 +92,7 @@ static tw_status run(const tw_step *step, tw_queue *queue)
 
 static bool supports(const tw_problem *problem, const tw_device *device, const char **reason)
 {
-    (void)device;
-    return tw_cuda_plain(problem, reason) && tw_conv2d_gemm_fits((const tw_conv2d *)problem->params, reason);
+    return tw_cuda_plain(problem, device, reason) && tw_conv2d_gemm_fits((const tw_conv2d *)problem->params, reason);
 }
 
 static double cost(const tw_problem *problem, const tw_device *device)

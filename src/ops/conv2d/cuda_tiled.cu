@@ -89,8 +89,7 @@ static tw_status run(const tw_step *step, tw_queue *queue)
 
 static bool supports(const tw_problem *problem, const tw_device *device, const char **reason)
 {
-    (void)device;
-    if (!tw_cuda_plain(problem, reason)) return false;
+    if (!tw_cuda_plain(problem, device, reason)) return false;
     const tw_conv2d *p = (const tw_conv2d *)problem->params;
     *reason = "its windows' patch takes more than 48 KiB of shared memory";
     if (shared_bytes(*p) > SHARED_LIMIT) return false;

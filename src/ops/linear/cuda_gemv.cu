@@ -64,12 +64,6 @@ static tw_status run(const tw_step *step, tw_queue *queue)
     return tw_cuda_launched();
 }
 
-static bool supports(const tw_problem *problem, const tw_device *device, const char **reason)
-{
-    (void)device;
-    return tw_cuda_plain(problem, reason);
-}
-
 static double cost(const tw_problem *problem, const tw_device *device)
 {
     const tw_linear *p = (const tw_linear *)problem->params;
@@ -83,7 +77,7 @@ extern "C" const tw_design tw_linear_cuda_gemv = {
     .device = "cuda",
     .name = "gemv",
     .summary = "for few images: a block streams one row of weights and adds up by shuffles",
-    .supports = supports,
+    .supports = tw_cuda_plain,
     .cost = cost,
     .run = run,
 };

@@ -26,12 +26,6 @@ static tw_status run(const tw_step *step, tw_queue *queue)
     return tw_cuda_launched();
 }
 
-static bool supports(const tw_problem *problem, const tw_device *device, const char **reason)
-{
-    (void)device;
-    return tw_cuda_plain(problem, reason);
-}
-
 static double cost(const tw_problem *problem, const tw_device *device)
 {
     return tw_cuda_seconds(device, problem->op->flops(problem->params), 0.01, 8 * tw_problem_bytes(problem), 1);
@@ -42,7 +36,7 @@ extern "C" const tw_design tw_linear_cuda_naive = {
     .device = "cuda",
     .name = "naive",
     .summary = "one thread an output, nothing staged: the study's first design",
-    .supports = supports,
+    .supports = tw_cuda_plain,
     .cost = cost,
     .run = run,
 };

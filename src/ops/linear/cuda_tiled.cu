@@ -51,9 +51,8 @@ static tw_status run(const tw_step *step, tw_queue *queue)
 
 static bool supports(const tw_problem *problem, const tw_device *device, const char **reason)
 {
-    (void)device;
     const tw_linear *p = (const tw_linear *)problem->params;
-    if (!tw_cuda_plain(problem, reason)) return false;
+    if (!tw_cuda_plain(problem, device, reason)) return false;
     *reason = "more than 65,535 tiles of 64 images, or 2^31 - 64 features";
     return p->n <= 64 * TW_CUDA_MAX_GRID_YZ && p->oc < INT_MAX - 64 && p->ic < INT_MAX - 64;
 }
