@@ -1,5 +1,6 @@
 /* Building graphs: every call checks its operands, infers the result's shape and appends one node. */
 #include "core/graph.h"
+#include "core/half.h"
 #include "core/status.h"
 #include "ops/activation/activation.h"
 #include "ops/add/add.h"
@@ -533,20 +534,6 @@ static bool same_shape(const tw_shape *a, const tw_shape *b)
     return true;
 }
 
-static float widen_half(uint16_t half)
-{
-    uint32_t sign = (uint32_t)(half & 0x8000) << 16, exponent = half >> 10 & 31, mantissa = half & 1023, bits;
-    float value;
-    if (exponent == 31)
-        bits = sign | 0x7f800000 | mantissa << 13;
-    else if (exponent)
-        bits = sign | (exponent + 112) << 23 | mantissa << 13;
-    else
-        return (sign ? -1.0f : 1.0f) * (float)mantissa * 0x1p-24f;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
 static void widen(const tw_tensor *from, float *to, size_t count)
 {
     if (from->dtype == TW_F32) {
@@ -558,7 +545,7 @@ static void widen(const tw_tensor *from, float *to, size_t count)
         memcpy(&half, (const char *)from->data + 2 * i, sizeof half);
         uint32_t bits = (uint32_t)half << 16;
         if (from->dtype == TW_F16)
-            to[i] = widen_half(half);
+            to[i] = tw_widen_half(half);
         else
             memcpy(&to[i], &bits, sizeof bits);
     }

@@ -1,5 +1,6 @@
 /* Constants that are real numbers: widened, transposed and broadcast. Weights that an operator can use as the file has
  * them stay views of it. */
+#include "core/half.h"
 #include "onnx/import.h"
 
 #include <string.h>
@@ -20,17 +21,6 @@ bool tw_onnx_new_floats(tw_onnx_node *n, const tw_shape *shape, tw_tensor *tenso
     return tensor->data != NULL;
 }
 
-/* IEEE 754 binary16: exponents of 5 bits, 15 stands for 2^0. */
-static float widen_half(uint16_t half)
-{
-    uint32_t sign = (uint32_t)(half & 0x8000) << 16, exponent = half >> 10 & 31, mantissa = half & 1023;
-    if (!exponent) return (sign ? -0x1p-24f : 0x1p-24f) * (float)mantissa;
-    uint32_t bits = sign | (exponent == 31 ? 255 : exponent + 112) << 23 | mantissa << 13;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
 static float element(const tw_tensor *tensor, size_t i)
 {
     const char *at = (const char *)tensor->data + i * tw_dtype_bytes(tensor->dtype);
@@ -39,7 +29,7 @@ static float element(const tw_tensor *tensor, size_t i)
     double wide;
     switch (tensor->dtype) {
     case TW_F64: memcpy(&wide, at, sizeof wide); return (float)wide;
-    case TW_F16: memcpy(&half, at, sizeof half); return widen_half(half);
+    case TW_F16: memcpy(&half, at, sizeof half); return tw_widen_half(half);
     case TW_BF16: {
         uint32_t bits;
         memcpy(&half, at, sizeof half);
