@@ -359,7 +359,10 @@ static void concat_activations(tw_onnx_node *n)
     if (!tw_onnx_attribute(n, "axis")) tw_onnx_invalid(n, "axis is missing");
     if (!tw_onnx_axis(n, tw_onnx_int(n, "axis", 1), first->shape.rank, &axis)) return;
     tw_value *values = tw_onnx_alloc(n->import, (size_t)count, sizeof *values);
-    if (!values) tw_onnx_fatal(n);
+    if (!values) {
+        tw_onnx_fatal(n);
+        return;
+    }
     tw_shape view, shape = first->shape;
     size_t total;
     shape.dims[axis] = 0;

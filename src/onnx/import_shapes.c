@@ -41,7 +41,10 @@ static bool batch_target(tw_onnx_node *n, const tw_onnx_value *x, tw_onnx_number
     tw_onnx_import *import = n->import;
     for (int i = 1; i < count; i++)
         if (target[i].batches) tw_onnx_refuse(n, "that moves the batch");
-    if (count < 1) tw_onnx_refuse(n, "to a scalar");
+    if (count < 1) {
+        tw_onnx_refuse(n, "to a scalar");
+        return false;
+    }
     if (n->status != TW_OK) return false;
     tw_onnx_number first = target[0];
     bool is_batch = first.batches == 1 && first.constant == 0;
@@ -272,7 +275,10 @@ void tw_onnx_shape(tw_onnx_node *n)
     start = start < 0 ? 0 : start > rank ? rank : start;
     end = end < start ? start : end > rank ? rank : end;
     tw_onnx_number *numbers = tw_onnx_alloc(n->import, (size_t)(end - start), sizeof *numbers);
-    if (!numbers) tw_onnx_fatal(n);
+    if (!numbers) {
+        tw_onnx_fatal(n);
+        return;
+    }
     if (n->status != TW_OK) return;
     bool batched = n->import->batched && x->kind == TW_ONNX_ACTIVATION;
     for (int64_t i = start; i < end; i++)
@@ -342,7 +348,7 @@ static cut cut_of(int64_t start, int64_t end, int64_t step, int64_t size)
     if (step > size) step = size + 1;
     if (step < -size) step = -size - 1;
     int64_t room = step > 0 ? end - start : start - end, stride = step > 0 ? step : -step;
-    return (cut){start, step, room > 0 ? (room + stride - 1) / stride : 0};
+    return (cut){start, step, room > 0 && stride > 0 ? (room + stride - 1) / stride : 0};
 }
 
 /* starts, ends, axes and steps: attributes up to opset 9, inputs 1 to 4 after. */
@@ -368,8 +374,9 @@ static bool read_cuts(tw_onnx_node *n, const tw_shape *shape, cut cuts[TW_MAX_RA
     for (int i = 0; n->status == TW_OK && i < counts[STARTS]; i++) {
         int axis;
         int64_t step = counts[STEPS] < 0 ? 1 : v[STEPS][i];
-        if (step == 0) tw_onnx_invalid(n, "a step of 0");
-        if (tw_onnx_axis(n, counts[AXES] < 0 ? i : v[AXES][i], shape->rank, &axis))
+        if (step == 0)
+            tw_onnx_invalid(n, "a step of 0");
+        else if (tw_onnx_axis(n, counts[AXES] < 0 ? i : v[AXES][i], shape->rank, &axis))
             cuts[axis] = cut_of(v[STARTS][i], v[ENDS][i], step, shape->dims[axis]);
     }
     return n->status == TW_OK;
@@ -470,7 +477,10 @@ void tw_onnx_constant_of_shape(tw_onnx_node *n)
     size_t size = tw_dtype_bytes(one.dtype);
     if (tw_shape_count(&all.shape, one.dtype, &count, &n->import->error) == TW_OK)
         all.data = tw_onnx_alloc(n->import, count, size);
-    if (!all.data) tw_onnx_fatal(n);
+    if (!all.data) {
+        tw_onnx_fatal(n);
+        return;
+    }
     for (size_t i = 0; n->status == TW_OK && i < count; i++) memcpy((char *)all.data + i * size, one.data, size);
     tw_onnx_set_constant(n, &all, NULL);
 }

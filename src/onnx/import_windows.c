@@ -293,7 +293,7 @@ static bool reduced_axes(tw_onnx_node *n, const tw_onnx_value *x, int last_opset
     int count = tw_onnx_axes(n, last_opset, 1, axes);
     if (n->status != TW_OK) return false;
     bool all = count <= 0 && (n->import->opset <= last_opset || !tw_onnx_int(n, "noop_with_empty_axes", 0));
-    for (int i = 0; i < x->shape.rank; i++) mask[i] = all;
+    for (int i = 0; i < TW_MAX_RANK; i++) mask[i] = all && i < x->shape.rank;
     for (int i = 0; i < count; i++) {
         int axis;
         if (!tw_onnx_axis(n, axes[i], x->shape.rank, &axis)) return false;

@@ -316,8 +316,11 @@ static bool next_integer(integers *from, size_t index, int64_t *value)
         *value = from->is_int32 ? (int32_t)bits : (int64_t)bits;
         return true;
     }
-    *value = from->narrow ? from->narrow[index] : from->wide[index];
-    return true;
+    if (from->narrow)
+        *value = from->narrow[index];
+    else if (from->wide)
+        *value = from->wide[index];
+    return from->narrow || from->wide;
 }
 
 static tw_status convert(tw_onnx_model *model, integers from, size_t count, tw_tensor *view, tw_error *error)
