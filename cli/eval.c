@@ -196,15 +196,17 @@ static tw_status run_lanes(evaluation *e, tw_error *error)
 
 /* ---- a device ---- */
 
-static tw_status open_network(evaluation *e, const char *name, int threads, tw_error *error)
+/* The network on `device`, in one lane or several. */
+static tw_status open_lanes(evaluation *e, tw_device *device, tw_error *error)
 {
     const cli_options *options = e->options;
-    tw_device *device;
-    tw_status status = cli_device_open(name, threads, &device, error);
-    if (status != TW_OK) return status;
     const cli_setting setting = {device, options->precisions.items[0], e->batch, options->designs.items[0]};
-    status = cli_network_open(options, e->model, &setting, &e->network, error);
-    tw_device_release(device); /* the plan keeps it */
+    tw_status status = cli_network_open(options, e->model, &setting, &e->network, error);
+    if (status != TW_OK) return status;
+    e->probabilities = cli_ends_in_softmax(e->network.plan);
+    e->lane = calloc((size_t)e->lanes, sizeof *e->lane);
+    if (!e->lane) return tw_no_memory(error, (size_t)e->lanes * sizeof *e->lane, "lanes");
+    for (int i = 0; i < e->lanes && status == TW_OK; i++) status = open_lane(e, &e->lane[i], error);
     return status;
 }
 
@@ -212,21 +214,20 @@ static tw_status open_device(evaluation *e, const char *name, tw_error *error)
 {
     tw_graph_info graph;
     tw_device *device;
-    int threads = e->options->threads.items[0];
     tw_graph_describe(e->model->graph, &graph);
     bool small = graph.flops < small_flops;
     e->batch = cli_given(e->options, CLI_BATCH) ? e->options->batches.items[0] : small ? SMALL_BATCH : LARGE_BATCH;
-    tw_status status = cli_device_open(name, threads, &device, error);
+    tw_status status = cli_device_open(name, e->options->threads.items[0], &device, error);
     if (status != TW_OK) return status;
     tw_device_describe(device, &e->info);
-    tw_device_release(device);
     e->lanes = small && strcmp(e->info.id, "cpu") == 0 ? e->info.threads : 1;
-    status = open_network(e, name, e->lanes > 1 ? 1 : threads, error);
-    if (status != TW_OK) return status;
-    e->probabilities = cli_ends_in_softmax(e->network.plan);
-    e->lane = calloc((size_t)e->lanes, sizeof *e->lane);
-    if (!e->lane) return tw_no_memory(error, (size_t)e->lanes * sizeof *e->lane, "lanes");
-    for (int i = 0; i < e->lanes && status == TW_OK; i++) status = open_lane(e, &e->lane[i], error);
+    if (e->lanes > 1) { /* each on one thread of its own */
+        tw_device_release(device);
+        status = cli_device_open(name, 1, &device, error);
+        if (status != TW_OK) return status;
+    }
+    status = open_lanes(e, device, error);
+    tw_device_release(device); /* the plan keeps it */
     return status;
 }
 
@@ -594,18 +595,16 @@ static tw_status evaluate_device(evaluation *e, int device, tw_results *results,
     return TW_OK;
 }
 
-static tw_status evaluate_all(evaluation *all, tw_results *results, tw_error *error)
+static tw_status evaluate_all(const cli_options *options, evaluation *all, tw_results *results, tw_error *error)
 {
-    int count =
-        all->options->devices.count; // NOLINT(clang-analyzer-core.NullDereference): options outlive the evaluation
     tw_status status = TW_OK;
-    for (int i = 0; i < count && status == TW_OK; i++) status = evaluate_device(&all[i], i, results, error);
+    for (int i = 0; i < options->devices.count && status == TW_OK; i++)
+        status = evaluate_device(&all[i], i, results, error);
     return status;
 }
 
-static int report(evaluation *all, tw_results *results)
+static int report(const cli_options *options, evaluation *all, tw_results *results)
 {
-    const cli_options *options = all->options;
     int code = EXIT_DONE, count = options->devices.count;
     size_t bad = 0;
     for (int i = 0; i < count; i++) bad = all[i].bad_count > bad ? all[i].bad_count : bad;
@@ -637,8 +636,8 @@ static int run_model(const cli_options *options, const cli_model *model)
         pthread_mutex_init(&all[i].scoring, NULL);
     }
     tw_status status = cli_results_open(options, TW_COLUMNS(summary_columns), &results, &error);
-    if (status == TW_OK) status = evaluate_all(all, results, &error);
-    int code = status == TW_OK ? report(all, results) : cli_fail(&error);
+    if (status == TW_OK) status = evaluate_all(options, all, results, &error);
+    int code = status == TW_OK ? report(options, all, results) : cli_fail(&error);
     if (status != TW_OK) tw_results_destroy(results);
     for (int i = 0; i < count; i++) close_evaluation(&all[i]);
     free(all);
