@@ -437,11 +437,11 @@ const cli_command cli_classify = {
     .summary = "say what is in photographs: the most probable classes",
     .usage = "MODEL IMAGE... [OPTION...]",
     .text =
-        "IMAGE is a JPEG or PNG file, a folder of them, or a pattern such as \"*.jpg\". Weights are those of --weights, else of the data folder\n"
-        "that 'make demo' fills ($TILEWISE_DATA, else ~/.local/share/tilewise). Several devices are shown side by\n"
-        "side; they agree where no class's probability differs by more than 0.001 (in fp32). An ONNX file whose network\n"
-        "the zoo does not know takes photographs as networks for ImageNet do, or grey ones of 0..1, unless options say\n"
-        "otherwise.",
+        "IMAGE is a JPEG or PNG file, a folder of them, or a pattern such as \"*.jpg\". Weights are those of --weights,\n"
+        "else of the data folder that 'make demo' fills ($TILEWISE_DATA, else ~/.local/share/tilewise). Several devices\n"
+        "are shown side by side; they agree where no class's probability differs by more than 0.001 (in fp32). An ONNX\n"
+        "file whose network the zoo does not know takes photographs as networks for ImageNet do, or grey ones of 0..1,\n"
+        "unless options say otherwise.",
     .examples = "  tilewise classify efficientnet_lite0 cat.jpg\n"
                 "  tilewise classify resnet18 --weights resnet18.pth --top 3 photos/ -o json\n"
                 "  tilewise classify efficientnet_lite0 cat.jpg --layers\n"

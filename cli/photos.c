@@ -1,5 +1,6 @@
 #include "photos.h"
 #include "core/status.h"
+#include "formats/file.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -18,11 +19,8 @@ static tw_status add(cli_photos *photos, const char *folder, const char *name, t
         photos->paths = grown;
         photos->capacity = capacity;
     }
-    size_t size = strlen(folder) + strlen(name) + 2;
-    char *path = malloc(size);
-    if (!path) return tw_no_memory(error, size, "a file name");
-    const char *slash = *folder && folder[strlen(folder) - 1] != '/' ? "/" : "";
-    snprintf(path, size, "%s%s%s", folder, slash, name);
+    char *path = tw_path_join(folder, name);
+    if (!path) return tw_no_memory(error, strlen(folder) + strlen(name), "a file name");
     photos->paths[photos->count++] = path;
     return TW_OK;
 }

@@ -8,7 +8,7 @@ build=$(cd "${1:?usage: install_test.sh BUILD_DIR}" && pwd)
 source=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-root=$work/root/opt/tilewise
+root=$work/stage/opt/tilewise
 data=${TILEWISE_DATA:-${XDG_DATA_HOME:-$HOME/.local/share}/tilewise}
 passed=0 failed=0 skipped=0
 
@@ -33,7 +33,7 @@ skip() # NAME REASON
 
 installs()
 {
-    DESTDIR=$work/root cmake --install "$build" --prefix /opt/tilewise && [ -f "$root/include/tilewise.h" ] &&
+    DESTDIR=$work/stage cmake --install "$build" --prefix /opt/tilewise && [ -f "$root/include/tilewise.h" ] &&
         "$root/bin/tilewise" --help
 }
 

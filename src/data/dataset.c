@@ -6,23 +6,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-char *tw_path_join(const char *folder, const char *name)
-{
-    size_t length = strlen(folder), size = length + strlen(name) + 2;
-    char *path = malloc(size);
-    if (path) snprintf(path, size, "%s%s%s", folder, length > 0 && folder[length - 1] != '/' ? "/" : "", name);
-    return path;
-}
-
-bool tw_file_exists(const char *folder, const char *name)
-{
-    struct stat info;
-    char *path = tw_path_join(folder, name);
-    bool exists = path && stat(path, &info) == 0 && S_ISREG(info.st_mode);
-    free(path);
-    return exists;
-}
-
 static tw_status open_any(const char *path, const tw_dataset_desc *desc, tw_dataset *dataset, tw_error *error)
 {
     struct stat info;

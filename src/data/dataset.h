@@ -47,8 +47,4 @@ tw_dataset *tw_dataset_share(tw_dataset *dataset);
 tw_status tw_dataset_pixels(tw_dataset *dataset, size_t index, const atomic_bool *stop, const uint8_t **pixels,
                             tw_error *error);
 
-/* "folder/name"; null without memory. */
-char *tw_path_join(const char *folder, const char *name);
-bool tw_file_exists(const char *folder, const char *name);
-
 #endif

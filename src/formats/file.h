@@ -34,4 +34,9 @@ tw_status tw_file_commit(tw_file_writer *writer, tw_error *error);
 /* After a failure of any of the above, or instead of tw_file_commit(); harmless a second time. */
 void tw_file_discard(tw_file_writer *writer);
 
+/* "folder/name", or the name alone where the folder is ""; null without memory. */
+char *tw_path_join(const char *folder, const char *name);
+/* Is it a regular file? */
+bool tw_file_exists(const char *folder, const char *name);
+
 #endif
