@@ -332,7 +332,7 @@ static tw_status convert(tw_onnx_model *model, integers from, size_t count, tw_t
     char *to = allocate_block(model, count * size, error);
     if (!to) return TW_OUT_OF_MEMORY;
     for (size_t i = 0; i < count; i++) {
-        int64_t value;
+        int64_t value = 0;
         if (!next_integer(&from, i, &value)) return tw_fail(error, TW_INVALID, "its integers end early");
         if (!narrow(value, view->dtype, to + i * size))
             return tw_fail(error, TW_INVALID, "number %zu, %lld, is no %s", i, (long long)value,
