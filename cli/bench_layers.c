@@ -25,6 +25,7 @@ typedef struct subject {
 typedef struct match {
     bench *b;
     bench_place *place;
+    int precision;
     tw_contest contest;
     tw_bench_row row; /* with its key and its layer; copied for each design */
 } match;
@@ -149,7 +150,7 @@ static void tell_winner(FILE *out, const char *layer, const tw_contest *contest,
 
 static tw_status compete(match *m, const subject *s, const char *text, tw_error *error)
 {
-    const tw_contest_desc desc = {m->place->device, s->op, text, m->b->options->seed};
+    const tw_contest_desc desc = {m->place->device, s->op, text, (tw_precision)m->precision, m->b->options->seed};
     char layer[192];
     tw_status status = tw_contest_open(&desc, &m->contest, error);
     if (status != TW_OK) return status;
@@ -166,22 +167,19 @@ static tw_status compete(match *m, const subject *s, const char *text, tw_error 
     return status;
 }
 
-/* CPU designs of a layer compute in fp32; a place may also not be there. */
+/* A place may not be there, or not have the precision. */
 static bool unavailable(const bench_point *at, char *reason, size_t size)
 {
-    if (!at->place->device)
-        snprintf(reason, size, "%s", at->place->error.message);
-    else if (at->precision != TW_PRECISION_FP32 && strcmp(at->place->info.id, "cpu") == 0)
-        snprintf(reason, size, "cpu: precision %s: the CPU's designs compute in fp32",
-                 cli_precision_name(at->precision));
-    else
+    tw_error error = at->place->error;
+    if (at->place->device && tw_device_check_precision(at->place->device, (tw_precision)at->precision, &error) == TW_OK)
         return false;
+    snprintf(reason, size, "%s", error.message);
     return true;
 }
 
 static tw_status bench_subject(bench *b, const subject *s, const bench_point *at, tw_error *error)
 {
-    match m = {.b = b, .place = at->place};
+    match m = {.b = b, .place = at->place, .precision = at->precision};
     char reason[sizeof error->message], *changed = NULL;
     tw_bench_row_init(&m.row);
     m.row.key = cli_row_key(&at->place->info, NULL, at->batch, at->precision);

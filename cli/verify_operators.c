@@ -29,6 +29,11 @@ typedef struct verification {
     int code;
 } verification;
 
+static tw_precision precision_of(const verification *v)
+{
+    return (tw_precision)v->options->precisions.items[0];
+}
+
 /* --design NAME, OP=NAME, or all and auto, which are every design. */
 static bool is_wanted(const cli_options *options, const tw_design *design)
 {
@@ -72,17 +77,18 @@ static tw_status check_design(verification *v, tw_contest *contest, tally *t, tw
     }
     tw_shape out;
     contest->op->operand_shape(contest->params, contest->op->operands(contest->params), &out);
-    row.key = cli_row_key(&v->info, NULL, (int)out.dims[0], TW_PRECISION_FP32);
+    row.key = cli_row_key(&v->info, NULL, (int)out.dims[0], precision_of(v));
     row.layer = contest->problem;
     if (!cli_is_text(v->options))
-        tw_results_add(v->results, verify_row(&row, contest->mean_abs_err, tw_design_tolerance(t->design, TW_F32)));
+        tw_results_add(v->results,
+                       verify_row(&row, contest->mean_abs_err, tw_design_tolerance(t->design, precision_of(v))));
     return TW_OK;
 }
 
 static tw_status check_problem(verification *v, const tw_op *op, const char *text, tw_error *error)
 {
     tw_contest contest;
-    const tw_contest_desc desc = {v->device, op, text, v->options->seed};
+    const tw_contest_desc desc = {v->device, op, text, precision_of(v), v->options->seed};
     tw_status status = tw_contest_open(&desc, &contest, error);
     if (status != TW_OK) return status;
     for (size_t i = 0; i < v->designs && status == TW_OK; i++)
@@ -103,7 +109,7 @@ static void add_tally(verification *v, const tw_op *op, const tally *t)
     tw_row_number(row, "incorrect", t->incorrect);
     tw_row_number(row, "not_supported", t->not_supported);
     tw_row_number(row, "max_rel_err", t->worst);
-    tw_row_number(row, "tolerance", tw_design_tolerance(t->design, TW_F32));
+    tw_row_number(row, "tolerance", tw_design_tolerance(t->design, precision_of(v)));
     if (t->design->yardstick) cli_bracket_design(row, t->design->name);
     tw_results_add(v->results, row);
 }
@@ -130,6 +136,7 @@ static tw_status check_device(verification *v, const char *name, const char *onl
     if (status != TW_OK) return status;
     tw_device_describe(v->device, &v->info);
     tw_results_device(v->results, &v->info);
+    status = tw_device_check_precision(v->device, precision_of(v), error);
     for (size_t i = 0; i < tw_op_count() && status == TW_OK; i++) {
         const tw_op *op = tw_op_at(i);
         if (!only || strcmp(op->name, only) == 0) status = check_operator(v, op, error);
@@ -160,11 +167,6 @@ int verify_operators(const cli_options *options, const char *op, tw_results *res
     if (wrong) {
         cli_note("verify: %s is for networks", wrong);
         return EXIT_BAD_INPUT;
-    }
-    if (options->precisions.items[0] != TW_PRECISION_FP32) {
-        cli_note("cpu: precision %s: the CPU's designs compute in fp32",
-                 cli_precision_name(options->precisions.items[0]));
-        return EXIT_UNAVAILABLE;
     }
     verification v = {.options = options, .results = results};
     tw_status status = TW_OK;

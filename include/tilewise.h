@@ -360,7 +360,11 @@ tw_status tw_device_measure(tw_device *device, tw_error *error);
 
 /* ---- plans ---- */
 
+/* fp32 is float32 throughout. tf32 stores float32 and may multiply in tf32; fp16 and bf16 store activations and weights
+ * so; all accumulate in float32, and a graph's own inputs and outputs stay float32. */
 typedef enum tw_precision { TW_PRECISION_FP32, TW_PRECISION_TF32, TW_PRECISION_FP16, TW_PRECISION_BF16 } tw_precision;
+/* TW_UNAVAILABLE, and why, where the device does not compute in it. */
+tw_status tw_device_check_precision(const tw_device *device, tw_precision precision, tw_error *error);
 typedef struct tw_plan tw_plan;
 typedef struct tw_plan_desc {
     int batch; /* 0: 1 */

@@ -23,8 +23,9 @@ tw_status design_run_once(const design_run *run, const void *const *inputs, void
     design = tw_design_on(design, run->device);
     tw_problem problem;
     const char *reason = NULL;
-    tw_problem_init(&problem, run->op, run->params, TW_F32);
-    if (!tw_design_accepts(design, &problem, run->in, run->out, run->device, &reason))
+    tw_problem_init(&problem, run->op, run->params, TW_PRECISION_FP32);
+    const tw_type in = {TW_F32, run->in}, out = {TW_F32, run->out};
+    if (!tw_design_accepts(design, &problem, in, out, run->device, &reason))
         return tw_fail(error, TW_UNAVAILABLE, "%s", reason);
     tw_step step = {.problem = &problem, .out = output};
     for (int i = 0; i < problem.n_in; i++) step.in[i] = inputs[i];

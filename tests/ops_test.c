@@ -264,6 +264,7 @@ typedef struct subject_device {
     const char *isa;
     tw_device *by_threads[THREADS]; /* 1, 2 and 3 threads */
     int threads;                    /* how many of these to try */
+    tw_precision precision;
 } subject_device;
 
 /* One design on one instruction set: a case, to which each problem adds. */
@@ -316,17 +317,29 @@ static bool check_layouts(const subject_device *device, tw_layer *layer, const t
     return true;
 }
 
-static int check_design(const subject_device *device, tw_layer *layer, const tw_design *design, const char *problem)
+/* In one pair of element types, all pairs of layouts. */
+static int check_dtypes(const subject_device *device, tw_layer *layer, const tw_design *design, const char *problem,
+                        const tw_dtype dtypes[2])
 {
     int ran = 0;
     char where[256];
-    for (int in = 0; in < TW_LAYOUTS; in++)
-        for (int out = 0; out < TW_LAYOUTS; out++) {
-            tw_layer_force_layouts(layer, (tw_layout)in, (tw_layout)out);
-            snprintf(where, sizeof where, "%s %s to %s", problem, tw_layout_name((tw_layout)in),
-                     tw_layout_name((tw_layout)out));
-            ran += check_layouts(device, layer, design, where);
-        }
+    for (int i = 0; i < TW_LAYOUTS * TW_LAYOUTS; i++) {
+        tw_type in = {dtypes[0], (tw_layout)(i / TW_LAYOUTS)}, out = {dtypes[1], (tw_layout)(i % TW_LAYOUTS)};
+        tw_layer_force_types(layer, in, out);
+        snprintf(where, sizeof where, "%s %s %s to %s %s", problem, tw_dtype_name(in.dtype), tw_layout_name(in.layout),
+                 tw_dtype_name(out.dtype), tw_layout_name(out.layout));
+        ran += check_layouts(device, layer, design, where);
+    }
+    return ran;
+}
+
+/* float32 may stand at either end of a layer in fp16 and bf16, as at a network's ends. */
+static int check_design(const subject_device *device, tw_layer *layer, const tw_design *design, const char *problem)
+{
+    const tw_dtype own = tw_precision_dtype(device->precision);
+    const tw_dtype pairs[4][2] = {{own, own}, {TW_F32, own}, {own, TW_F32}, {TW_F32, TW_F32}};
+    int ran = 0;
+    for (int i = 0; i < (own == TW_F32 ? 1 : 4); i++) ran += check_dtypes(device, layer, design, problem, pairs[i]);
     return ran;
 }
 
@@ -342,7 +355,8 @@ static void check_problem(contest *c, const tw_op *op, const void *p)
     tw_error error;
     char name[128], problem[160];
     op->print(p, problem, sizeof problem);
-    if (tw_layer_create(c->devices[0].by_threads[0], op, p, 7, &layer, &error) != TW_OK) {
+    const tw_layer_desc desc = {op, p, c->devices[0].precision, 7};
+    if (tw_layer_create(c->devices[0].by_threads[0], &desc, &layer, &error) != TW_OK) {
         test_begin(problem);
         test_fail(__FILE__, __LINE__, "%s", error.message);
         test_end();
@@ -370,6 +384,8 @@ static void conclude(const contest *c)
             test_begin(name);
             if (v->ran == 0 && c->designs[d]->yardstick)
                 test_skip("the library is not on this machine");
+            else if (v->ran == 0 && c->devices[i].precision != TW_PRECISION_FP32)
+                test_skip("not in this precision");
             else if (v->ran == 0)
                 test_fail(__FILE__, __LINE__, "accepts none of the problems");
             if (v->failed)
@@ -462,13 +478,21 @@ static int open_all(const char *kind, subject_device devices[ISAS])
     return count;
 }
 
-/* ops_test [operator [design]], on the device that TEST_DEVICE names, else on the CPU. */
+static tw_precision read_precision(const char *name)
+{
+    for (int p = TW_PRECISION_FP32; name && p <= TW_PRECISION_BF16; p++)
+        if (strcmp(name, tw_precision_name((tw_precision)p)) == 0) return (tw_precision)p;
+    return TW_PRECISION_FP32;
+}
+
+/* ops_test [operator [design]], on the device that TEST_DEVICE names, else on the CPU, in TEST_PRECISION, else fp32. */
 int main(int argc, char **argv)
 {
     const char *kind = getenv("TEST_DEVICE") ? getenv("TEST_DEVICE") : "cpu";
     subject_device devices[ISAS];
     int n_devices = open_all(kind, devices);
     if (n_devices == 0) return test_finish();
+    for (int i = 0; i < n_devices; i++) devices[i].precision = read_precision(getenv("TEST_PRECISION"));
     for (size_t i = 0; i < sizeof subjects / sizeof *subjects; i++) {
         if (argc > 1 && strcmp(argv[1], subjects[i].op) != 0) continue;
         check_descriptors(&subjects[i]);

@@ -12,13 +12,19 @@ enum { MAX_DESIGNS = 64 };
 tw_status tw_contest_open(const tw_contest_desc *desc, tw_contest *contest, tw_error *error)
 {
     const tw_op *op = desc->op;
-    *contest = (tw_contest){
-        .device = desc->device, .op = op, .best_ms = NAN, .naive_ms = NAN, .reference_ms = NAN, .yardstick_ms = NAN};
+    *contest = (tw_contest){.device = desc->device,
+                            .op = op,
+                            .precision = desc->precision,
+                            .best_ms = NAN,
+                            .naive_ms = NAN,
+                            .reference_ms = NAN,
+                            .yardstick_ms = NAN};
     contest->params = calloc(1, op->params_size);
     if (!contest->params) return tw_no_memory(error, op->params_size, "a problem");
     tw_status status = op->parse(desc->text, contest->params, error);
     if (status == TW_OK)
-        status = tw_layer_create(desc->device, op, contest->params, desc->seed, &contest->layer, error);
+        status = tw_layer_create(desc->device, &(tw_layer_desc){op, contest->params, desc->precision, desc->seed},
+                                 &contest->layer, error);
     if (status != TW_OK) {
         tw_contest_close(contest);
         return status;
@@ -26,7 +32,7 @@ tw_status tw_contest_open(const tw_contest_desc *desc, tw_contest *contest, tw_e
     int length = snprintf(contest->problem, sizeof contest->problem, "%s:", op->name);
     op->print(contest->params, contest->problem + length, sizeof contest->problem - (size_t)length);
     contest->flops = op->flops(contest->params);
-    contest->bytes = tw_op_bytes(op, contest->params, sizeof(float));
+    contest->bytes = tw_op_bytes(op, contest->params, tw_dtype_bytes(tw_precision_dtype(desc->precision)));
     return TW_OK;
 }
 
@@ -51,7 +57,7 @@ const tw_design *tw_contest_choose(const tw_contest *contest)
         const tw_design *design = tw_design_on(designs[i], contest->device);
         tw_problem problem;
         const char *reason;
-        tw_problem_init(&problem, contest->op, contest->params, TW_F32);
+        tw_problem_init(&problem, contest->op, contest->params, contest->precision);
         if (design->yardstick || !tw_design_fit(design, &problem, contest->device, &reason)) continue;
         double cost = design->cost ? design->cost(&problem, contest->device) : 1;
         if (best && cost >= least) continue;

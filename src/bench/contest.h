@@ -9,6 +9,7 @@ typedef struct tw_contest_desc {
     tw_device *device;
     const tw_op *op;
     const char *text; /* the descriptor without the operator */
+    tw_precision precision;
     uint64_t seed;
 } tw_contest_desc;
 
@@ -16,6 +17,7 @@ typedef struct tw_contest {
     tw_device *device;
     const tw_op *op;
     void *params;
+    tw_precision precision;
     tw_layer *layer;
     char problem[192]; /* "conv2d:mb1ic..." with all that was implied */
     double flops, bytes;

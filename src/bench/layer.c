@@ -1,4 +1,5 @@
 #include "bench/layer.h"
+#include "core/half.h"
 #include "core/status.h"
 #include "devices/device.h"
 
@@ -13,12 +14,13 @@ struct tw_layer {
     tw_device *device;
     const tw_op *op;
     void *params;
+    tw_precision precision;
     int n_in;
     tw_shape shapes[TW_MAX_OPERANDS], out_shape;
     float *operands[TW_MAX_OPERANDS]; /* plain, in host memory; null where absent */
     float *reference;                 /* plain; null before the first check */
     bool forced;
-    tw_layout in, out; /* where forced */
+    tw_type in, out; /* where forced */
 };
 
 /* A design set up on a layer: memory on the device and one step. */
@@ -36,10 +38,10 @@ typedef struct setup {
     size_t out_bytes, workspace_bytes, packed_bytes;
 } setup;
 
-double tw_design_tolerance(const tw_design *design, tw_dtype dtype)
+double tw_design_tolerance(const tw_design *design, tw_precision precision)
 {
-    if (dtype == TW_TF32 || dtype == TW_F16) return 2e-3;
-    if (dtype == TW_BF16) return 1.6e-2;
+    if (precision == TW_PRECISION_TF32 || precision == TW_PRECISION_FP16) return 2e-3;
+    if (precision == TW_PRECISION_BF16) return 1.6e-2;
     return design->tolerance > 0 ? design->tolerance : 1e-5;
 }
 
@@ -59,6 +61,17 @@ static void fill(float *data, size_t count, float low, float high, uint64_t seed
     for (size_t i = 0; i < count; i++) data[i] = low + (high - low) * (float)(next(&seed) >> 40) * 0x1p-24f;
 }
 
+static float rounded(float value, tw_precision precision)
+{
+    switch (precision) {
+    case TW_PRECISION_TF32: return tw_round_tf32(value);
+    case TW_PRECISION_FP16: return tw_widen_half(tw_narrow_half(value));
+    case TW_PRECISION_BF16: return tw_widen_bfloat16(tw_narrow_bfloat16(value));
+    case TW_PRECISION_FP32: break;
+    }
+    return value;
+}
+
 static bool is_parameter(const tw_op *op, int operand)
 {
     return op->n_in && op->roles[operand] == TW_ROLE_PARAMETER;
@@ -68,33 +81,32 @@ static void fill_operand(tw_layer *layer, int i, uint64_t seed)
 {
     const tw_shape *shape = &layer->shapes[i];
     size_t count = tw_layout_count(shape, TW_PLAIN);
-    if (strcmp(layer->op->name, "batchnorm") == 0 && i == 4) {
-        fill(layer->operands[i], count, 0.5f, 1.5f, seed);
-        return;
-    }
+    bool variance = strcmp(layer->op->name, "batchnorm") == 0 && i == 4;
     float range = 1;
     if (is_parameter(layer->op, i) && shape->rank > 1) range = sqrtf((float)shape->dims[0] / (float)count);
-    fill(layer->operands[i], count, -range, range, seed);
+    fill(layer->operands[i], count, variance ? 0.5f : -range, variance ? 1.5f : range, seed);
+    for (size_t j = 0; j < count; j++) layer->operands[i][j] = rounded(layer->operands[i][j], layer->precision);
 }
 
-tw_status tw_layer_create(tw_device *device, const tw_op *op, const void *params, uint64_t seed, tw_layer **out,
-                          tw_error *error)
+tw_status tw_layer_create(tw_device *device, const tw_layer_desc *desc, tw_layer **out, tw_error *error)
 {
+    const tw_op *op = desc->op;
     *out = NULL;
     tw_layer *layer = calloc(1, sizeof *layer);
     if (!layer) return tw_no_memory(error, sizeof *layer, "a layer");
     layer->device = device;
     tw_device_retain(device);
     layer->op = op;
+    layer->precision = desc->precision;
     layer->params = malloc(op->params_size);
     tw_status status = layer->params ? TW_OK : tw_no_memory(error, op->params_size, "a layer");
     if (status == TW_OK) {
-        memcpy(layer->params, params, op->params_size);
-        layer->n_in = op->operands(params);
-        op->operand_shape(params, layer->n_in, &layer->out_shape);
+        memcpy(layer->params, desc->params, op->params_size);
+        layer->n_in = op->operands(desc->params);
+        op->operand_shape(desc->params, layer->n_in, &layer->out_shape);
     }
     for (int i = 0; status == TW_OK && i < layer->n_in; i++) {
-        op->operand_shape(params, i, &layer->shapes[i]);
+        op->operand_shape(desc->params, i, &layer->shapes[i]);
         if (layer->shapes[i].rank < 0) continue;
         size_t count;
         status = tw_shape_count(&layer->shapes[i], TW_F32, &count, error);
@@ -103,7 +115,7 @@ tw_status tw_layer_create(tw_device *device, const tw_op *op, const void *params
         if (!layer->operands[i])
             status = tw_no_memory(error, count * sizeof(float), "an operand");
         else
-            fill_operand(layer, i, seed * 31 + (uint64_t)i);
+            fill_operand(layer, i, desc->seed * 31 + (uint64_t)i);
     }
     if (status != TW_OK)
         tw_layer_destroy(layer);
@@ -129,7 +141,7 @@ void tw_layer_use(tw_layer *layer, tw_device *device)
     layer->device = device;
 }
 
-void tw_layer_force_layouts(tw_layer *layer, tw_layout in, tw_layout out)
+void tw_layer_force_types(tw_layer *layer, tw_type in, tw_type out)
 {
     layer->forced = true;
     layer->in = in;
@@ -139,12 +151,29 @@ void tw_layer_force_layouts(tw_layer *layer, tw_layout in, tw_layout out)
 /* `design` is the device's own. */
 static bool fits(const tw_layer *layer, const tw_design *design, tw_problem *problem, const char **reason)
 {
-    tw_problem_init(problem, layer->op, layer->params, TW_F32);
+    tw_problem_init(problem, layer->op, layer->params, layer->precision);
     return layer->forced ? tw_design_accepts(design, problem, layer->in, layer->out, layer->device, reason)
                          : tw_design_fit(design, problem, layer->device, reason);
 }
 
-/* ---- layouts, one element at a time ---- */
+/* ---- layouts and types, one element at a time ---- */
+
+static float read_element(const void *memory, tw_dtype dtype, size_t index)
+{
+    if (dtype == TW_F16) return tw_widen_half(((const uint16_t *)memory)[index]);
+    if (dtype == TW_BF16) return tw_widen_bfloat16(((const uint16_t *)memory)[index]);
+    return ((const float *)memory)[index];
+}
+
+static void write_element(void *memory, tw_dtype dtype, size_t index, float value)
+{
+    if (dtype == TW_F16)
+        ((uint16_t *)memory)[index] = tw_narrow_half(value);
+    else if (dtype == TW_BF16)
+        ((uint16_t *)memory)[index] = tw_narrow_bfloat16(value);
+    else
+        ((float *)memory)[index] = value;
+}
 
 static size_t place_of(size_t index, const tw_view *v, tw_layout layout)
 {
@@ -194,17 +223,20 @@ static void *place(setup *s, tw_device *device, const void *host, size_t bytes, 
 
 static void *place_operand(setup *s, const tw_layer *layer, int i, tw_error *error)
 {
-    tw_layout layout = s->problem.in[i].layout;
-    size_t count = tw_layout_count(&layer->shapes[i], TW_PLAIN), size = tw_layout_count(&layer->shapes[i], layout);
-    if (layout == TW_PLAIN) return place(s, layer->device, layer->operands[i], size * sizeof(float), error);
+    tw_type type = s->problem.in[i];
+    size_t count = tw_layout_count(&layer->shapes[i], TW_PLAIN);
+    size_t bytes = tw_layout_count(&layer->shapes[i], type.layout) * tw_dtype_bytes(type.dtype);
+    if (type.layout == TW_PLAIN && type.dtype == TW_F32)
+        return place(s, layer->device, layer->operands[i], bytes, error);
     tw_view view = tw_shape_view(&layer->shapes[i]);
-    float *arranged = tw_alloc_zero(size * sizeof(float));
+    void *arranged = tw_alloc_zero(bytes);
     if (!arranged) {
-        tw_no_memory(error, size * sizeof(float), "an operand");
+        tw_no_memory(error, bytes, "an operand");
         return NULL;
     }
-    for (size_t j = 0; j < count; j++) arranged[place_of(j, &view, layout)] = layer->operands[i][j];
-    void *memory = place(s, layer->device, arranged, size * sizeof(float), error);
+    for (size_t j = 0; j < count; j++)
+        write_element(arranged, type.dtype, place_of(j, &view, type.layout), layer->operands[i][j]);
+    void *memory = place(s, layer->device, arranged, bytes, error);
     free(arranged);
     return memory;
 }
@@ -249,7 +281,7 @@ static tw_status set_up(const tw_layer *layer, const tw_design *design, setup *s
     tw_error inner = {TW_FAILED, "out of memory"};
     bool fine = true;
     s->step.problem = &s->problem;
-    s->out_bytes = tw_layout_count(&layer->out_shape, s->problem.out.layout) * sizeof(float);
+    s->out_bytes = tw_layout_count(&layer->out_shape, s->problem.out.layout) * tw_dtype_bytes(s->problem.out.dtype);
     s->workspace_bytes = s->design->workspace ? s->design->workspace(&s->problem, device) : 0;
     s->packed_bytes = s->design->packed_bytes ? s->design->packed_bytes(&s->problem, device) : 0;
     if (s->packed_bytes) fine = set_up_packed(s, layer, &inner);
@@ -308,13 +340,14 @@ static tw_status make_reference(tw_layer *layer, tw_error *error)
     if (status != TW_OK) return status;
     tw_problem problem;
     const char *reason = "";
-    tw_problem_init(&problem, layer->op, layer->params, TW_F32);
+    const tw_type plain = {TW_F32, TW_PLAIN};
+    tw_problem_init(&problem, layer->op, layer->params, TW_PRECISION_FP32);
     size_t count = tw_layout_count(&layer->out_shape, TW_PLAIN);
     float *out = tw_alloc(count * sizeof(float));
     tw_queue *queue = NULL;
     if (!out)
         status = tw_no_memory(error, count * sizeof(float), "the reference");
-    else if (!tw_design_accepts(design, &problem, TW_PLAIN, TW_PLAIN, cpu, &reason))
+    else if (!tw_design_accepts(design, &problem, plain, plain, cpu, &reason))
         status = tw_fail(error, TW_INVALID, "%s: the reference refuses: %s", layer->op->name, reason);
     else
         status = cpu->backend->queue_create(cpu, &queue, error);
@@ -340,15 +373,18 @@ static uint64_t hash_of(uint64_t hash, float value)
     return (hash ^ bits) * 0x100000001b3u;
 }
 
-static void compare(const tw_layer *layer, const setup *s, const float *out, tw_layer_result *r)
+static void compare(const tw_layer *layer, const setup *s, const void *out, tw_layer_result *r)
 {
     tw_view view = tw_shape_view(&layer->out_shape);
     tw_layout layout = s->problem.out.layout;
+    tw_dtype dtype = s->problem.out.dtype;
     size_t count = tw_layout_count(&layer->out_shape, TW_PLAIN);
     double scale = 0, worst = 0, sum = 0;
     r->hash = 0xcbf29ce484222325u;
     for (size_t i = 0; i < count; i++) {
-        double wanted = layer->reference[i], got = out[place_of(i, &view, layout)], error = fabs(got - wanted);
+        double wanted = layer->reference[i], error;
+        double got = read_element(out, dtype, place_of(i, &view, layout));
+        error = fabs(got - wanted);
         if (!(error <= worst)) worst = isnan(error) ? INFINITY : error;
         if (fabs(wanted) > scale) scale = fabs(wanted);
         sum += error;
@@ -362,7 +398,7 @@ static void compare(const tw_layer *layer, const setup *s, const float *out, tw_
     for (size_t n = 0; n < (size_t)view.n; n++)
         for (size_t p = 0; p < pixels; p++)
             for (int c = view.c % TW_BLOCK; c < TW_BLOCK; c++)
-                if (out[((n * blocks + blocks - 1) * pixels + p) * TW_BLOCK + (size_t)c] != 0)
+                if (read_element(out, dtype, ((n * blocks + blocks - 1) * pixels + p) * TW_BLOCK + (size_t)c) != 0)
                     r->fault = "left something other than zero in the channels that pad the last block";
 }
 
@@ -378,10 +414,10 @@ tw_status tw_layer_check(tw_layer *layer, const tw_design *design, tw_layer_resu
     result->supported = true;
     result->workspace_bytes = s.workspace_bytes;
     result->packed_bytes = s.packed_bytes;
-    result->in = s.problem.in[0].layout;
-    result->out = s.problem.out.layout;
-    result->tolerance = tw_design_tolerance(design, TW_F32);
-    float *out = tw_alloc(s.out_bytes);
+    result->in = s.problem.in[0];
+    result->out = s.problem.out;
+    result->tolerance = tw_design_tolerance(design, layer->precision);
+    void *out = tw_alloc(s.out_bytes);
     status = out ? run_once(layer, &s, error) : tw_no_memory(error, s.out_bytes, "a result");
     if (status == TW_OK) status = layer->device->backend->download(s.queue, out, s.step.out, s.out_bytes, error);
     if (status == TW_OK) {

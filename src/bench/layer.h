@@ -8,16 +8,22 @@
 
 typedef struct tw_layer tw_layer;
 
-/* Operands in [-1, 1), parameters scaled by 1 / sqrt(fan in), variances in [0.5, 1.5). `params` is copied. The
- * reference's result is computed at the first check. */
-tw_status tw_layer_create(tw_device *device, const tw_op *op, const void *params, uint64_t seed, tw_layer **layer,
-                          tw_error *error);
+typedef struct tw_layer_desc {
+    const tw_op *op;
+    const void *params; /* copied */
+    tw_precision precision;
+    uint64_t seed;
+} tw_layer_desc;
+
+/* Operands in [-1, 1), parameters scaled by 1 / sqrt(fan in), variances in [0.5, 1.5), all rounded to the precision. The
+ * reference's result, in double precision from the rounded operands, is computed at the first check. */
+tw_status tw_layer_create(tw_device *device, const tw_layer_desc *desc, tw_layer **layer, tw_error *error);
 void tw_layer_destroy(tw_layer *layer);
 
 /* From now on on another device: one set of operands and one reference serve several. */
 void tw_layer_use(tw_layer *layer, tw_device *device);
-/* Only these layouts from now on, instead of the first that a design accepts. */
-void tw_layer_force_layouts(tw_layer *layer, tw_layout in, tw_layout out);
+/* Only these types from now on, instead of the first that a design accepts. */
+void tw_layer_force_types(tw_layer *layer, tw_type in, tw_type out);
 
 typedef struct tw_layer_result {
     bool supported;
@@ -28,7 +34,7 @@ typedef struct tw_layer_result {
     double max_rel_err; /* relative to the layer's scale: the largest magnitude of the reference */
     double tolerance;   /* for max_rel_err */
     size_t workspace_bytes, packed_bytes;
-    tw_layout in, out;
+    tw_type in, out;
     uint64_t hash; /* of the result's bits, in plain order */
 } tw_layer_result;
 
@@ -40,6 +46,6 @@ tw_status tw_layer_time(tw_layer *layer, const tw_design *design, const tw_timin
                         tw_error *error);
 
 /* The largest error that a design may have, relative to the scale. */
-double tw_design_tolerance(const tw_design *design, tw_dtype dtype);
+double tw_design_tolerance(const tw_design *design, tw_precision precision);
 
 #endif

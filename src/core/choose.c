@@ -1,5 +1,6 @@
-/* Which design does each node, in which layouts: policy, apart from the designs. Greedy in topological order: each node
- * takes the design and layouts with the least predicted cost, reorders of its inputs included. */
+/* Which design does each node, in which types: policy, apart from the designs. Greedy in topological order: each node
+ * takes the design, layouts and element types with the least predicted cost, reorders of its inputs included, and of its
+ * result where that leaves the graph. */
 #include "core/plan.h"
 #include "core/status.h"
 #include "ops/reorder/reorder.h"
@@ -12,11 +13,14 @@ enum { MAX_DESIGNS = 32 };
 
 typedef struct choice {
     const tw_design *design;
-    tw_layout in, out;
+    tw_type in, out;
     double cost;
 } choice;
 
 extern const tw_op tw_op_reorder;
+
+/* How a graph's own inputs and outputs lie. */
+static const tw_type end_type = {TW_F32, TW_PLAIN};
 
 /* ---- growing the plan ---- */
 
@@ -35,16 +39,23 @@ static int add_buffer(tw_plan *plan, size_t bytes, int input)
     if (!larger) return -1;
     plan->buffers = larger;
     int step = (int)plan->n_steps;
-    plan->buffers[plan->n_buffers] = (tw_buffer){.bytes = bytes, .first = step, .last = step, .input = input};
+    plan->buffers[plan->n_buffers] =
+        (tw_buffer){.bytes = bytes, .first = step, .last = step, .input = input, .last_reader = -1};
     return (int)plan->n_buffers++;
 }
 
-static bool add_instance(tw_plan *plan, int value, tw_layout layout, int buffer)
+/* After those of the value that are there: the first stays the one that its producer wrote. */
+static bool add_instance(tw_plan *plan, int value, tw_type type, int buffer)
 {
     tw_instance *larger = grown(plan->instances, plan->n_instances, &plan->instances_capacity, sizeof *plan->instances);
     if (!larger) return false;
     plan->instances = larger;
-    plan->instances[plan->n_instances++] = (tw_instance){value, layout, buffer};
+    int *link = &plan->first_instance[value];
+    while (*link >= 0) link = &plan->instances[*link].next;
+    *link = (int)plan->n_instances;
+    plan->instances[plan->n_instances++] = (tw_instance){value, type, buffer, -1};
+    if (plan->buffers[buffer].last_reader < plan->last_reader[value])
+        plan->buffers[buffer].last_reader = plan->last_reader[value];
     return true;
 }
 
@@ -60,7 +71,7 @@ static tw_placed_step *add_step(tw_plan *plan)
     return step; /* the caller counts it when it is complete */
 }
 
-/* ---- instances and layouts ---- */
+/* ---- instances and types ---- */
 
 bool tw_layouts_coincide(const tw_shape *shape, tw_layout a, tw_layout b)
 {
@@ -72,17 +83,15 @@ bool tw_layouts_coincide(const tw_shape *shape, tw_layout a, tw_layout b)
 
 const tw_instance *tw_plan_any_instance(const tw_plan *plan, int value)
 {
-    for (size_t i = 0; i < plan->n_instances; i++)
-        if (plan->instances[i].value == value) return &plan->instances[i];
-    return NULL;
+    return plan->first_instance[value] < 0 ? NULL : &plan->instances[plan->first_instance[value]];
 }
 
-const tw_instance *tw_plan_instance(const tw_plan *plan, int value, tw_layout layout)
+const tw_instance *tw_plan_instance(const tw_plan *plan, int value, tw_type type)
 {
-    for (size_t i = 0; i < plan->n_instances; i++) {
+    const tw_shape *shape = &plan->graph->values[value].shape;
+    for (int i = plan->first_instance[value]; i >= 0; i = plan->instances[i].next) {
         const tw_instance *instance = &plan->instances[i];
-        if (instance->value == value &&
-            tw_layouts_coincide(&plan->graph->values[value].shape, instance->layout, layout))
+        if (instance->type.dtype == type.dtype && tw_layouts_coincide(shape, instance->type.layout, type.layout))
             return instance;
     }
     return NULL;
@@ -100,6 +109,11 @@ static void wanted_design(const tw_plan *plan, const char *op, char name[TW_DESI
 
 /* ---- reorders ---- */
 
+static size_t type_bytes(const tw_shape *shape, tw_type type)
+{
+    return tw_layout_count(shape, type.layout) * tw_dtype_bytes(type.dtype);
+}
+
 static tw_reorder reorder_params(const tw_shape *shape)
 {
     tw_reorder p = {.n = (int)shape->dims[0], .c = (int)shape->dims[1], .h = 1, .w = 1, .rank = shape->rank};
@@ -110,7 +124,7 @@ static tw_reorder reorder_params(const tw_shape *shape)
     return p;
 }
 
-static choice best_reorder(const tw_plan *plan, tw_problem *problem, tw_layout from, tw_layout to)
+static choice best_reorder(const tw_plan *plan, tw_problem *problem, tw_type from, tw_type to)
 {
     const tw_design *designs[MAX_DESIGNS], *design;
     const char *reason;
@@ -128,17 +142,17 @@ static choice best_reorder(const tw_plan *plan, tw_problem *problem, tw_layout f
     return best;
 }
 
-static double reorder_cost(const tw_plan *plan, int value, tw_layout to)
+static double reorder_cost(const tw_plan *plan, int value, tw_type to)
 {
     if (tw_plan_instance(plan, value, to)) return 0;
     const tw_shape *shape = &plan->graph->values[value].shape;
     tw_reorder params = reorder_params(shape);
     tw_problem problem;
-    tw_problem_init(&problem, &tw_op_reorder, &params, TW_F32);
-    return best_reorder(plan, &problem, tw_plan_any_instance(plan, value)->layout, to).cost;
+    tw_problem_init(&problem, &tw_op_reorder, &params, plan->desc.precision);
+    return best_reorder(plan, &problem, tw_plan_any_instance(plan, value)->type, to).cost;
 }
 
-static tw_status add_reorder(tw_plan *plan, int value, tw_layout to, tw_error *error)
+static tw_status add_reorder(tw_plan *plan, int value, tw_type to, tw_error *error)
 {
     const tw_instance *from = tw_plan_any_instance(plan, value);
     const tw_shape *shape = &plan->graph->values[value].shape;
@@ -150,15 +164,16 @@ static tw_status add_reorder(tw_plan *plan, int value, tw_layout to, tw_error *e
     }
     *params = reorder_params(shape);
     step->own_params = params;
-    tw_problem_init(&step->problem, &tw_op_reorder, params, TW_F32);
-    choice best = best_reorder(plan, &step->problem, from->layout, to);
+    tw_problem_init(&step->problem, &tw_op_reorder, params, plan->desc.precision);
+    choice best = best_reorder(plan, &step->problem, from->type, to);
     const char *reason;
-    if (!best.design || !tw_design_accepts(best.design, &step->problem, from->layout, to, plan->device, &reason)) {
+    if (!best.design || !tw_design_accepts(best.design, &step->problem, from->type, to, plan->device, &reason)) {
         free(params);
-        return tw_fail(error, TW_UNAVAILABLE, "%s: no reorder from %s to %s", plan->graph->values[value].name,
-                       tw_layout_name(from->layout), tw_layout_name(to));
+        return tw_fail(error, TW_UNAVAILABLE, "%s: no reorder from %s %s to %s %s", plan->graph->values[value].name,
+                       tw_dtype_name(from->type.dtype), tw_layout_name(from->type.layout), tw_dtype_name(to.dtype),
+                       tw_layout_name(to.layout));
     }
-    int in = from->buffer, out = add_buffer(plan, tw_layout_count(shape, to) * sizeof(float), -1);
+    int in = from->buffer, out = add_buffer(plan, type_bytes(shape, to), -1);
     step->design = best.design;
     step->predicted = best.cost;
     step->name = plan->graph->values[value].name;
@@ -215,16 +230,50 @@ static double input_cost(const tw_plan *plan, const tw_node *node, const choice 
     return cost;
 }
 
+static bool is_output(const tw_plan *plan, int value)
+{
+    return plan->last_reader[value] == plan->graph->n_nodes;
+}
+
+/* A graph's outputs are plain float32: what a node writes otherwise is reordered later. */
+static double output_cost(const tw_plan *plan, int value, tw_type type)
+{
+    const tw_shape *shape = &plan->graph->values[value].shape;
+    if (!is_output(plan, value) ||
+        (type.dtype == end_type.dtype && tw_layouts_coincide(shape, type.layout, end_type.layout)))
+        return 0;
+    tw_reorder params = reorder_params(shape);
+    tw_problem problem;
+    tw_problem_init(&problem, &tw_op_reorder, &params, plan->desc.precision);
+    return best_reorder(plan, &problem, type, end_type).cost;
+}
+
+static void consider_types(const tw_plan *plan, const tw_node *node, tw_problem *problem, const choice *tried,
+                           choice *best)
+{
+    const char *reason;
+    choice c = *tried;
+    if (!tw_design_accepts(c.design, problem, c.in, c.out, plan->device, &reason)) return;
+    c.cost = (c.design->cost ? c.design->cost(problem, plan->device) : 1) + input_cost(plan, node, &c) +
+             output_cost(plan, node->out, c.out);
+    if (!best->design || c.cost < best->cost) *best = c;
+}
+
+/* All pairs of layouts; in a half precision float32 too at the ends of a node, where a value is at hand or wanted so. */
 static void consider(const tw_plan *plan, const tw_node *node, tw_problem *problem, const tw_design *design,
                      choice *best)
 {
-    const char *reason;
-    for (int i = 0; i < TW_LAYOUT_PAIRS; i++) {
-        choice c = {design, tw_layout_pairs[i][0], tw_layout_pairs[i][1], 0};
-        if (!tw_design_accepts(design, problem, c.in, c.out, plan->device, &reason)) continue;
-        c.cost = (design->cost ? design->cost(problem, plan->device) : 1) + input_cost(plan, node, &c);
-        if (!best->design || c.cost < best->cost) *best = c;
-    }
+    const tw_dtype narrow = tw_precision_dtype(plan->desc.precision);
+    const bool wide_in = narrow != TW_F32 && tw_plan_any_instance(plan, node->in[0])->type.dtype == TW_F32;
+    const bool wide_out = narrow != TW_F32 && is_output(plan, node->out);
+    for (int i = 0; i < TW_LAYOUT_PAIRS; i++)
+        for (int wide = 0; wide < 4; wide++) {
+            if ((wide & 1 && !wide_in) || (wide & 2 && !wide_out)) continue;
+            const choice tried = {.design = design,
+                                  .in = {wide & 1 ? TW_F32 : narrow, tw_layout_pairs[i][0]},
+                                  .out = {wide & 2 ? TW_F32 : narrow, tw_layout_pairs[i][1]}};
+            consider_types(plan, node, problem, &tried, best);
+        }
 }
 
 static tw_status choose(tw_plan *plan, const tw_node *node, tw_placed_step *step, choice *best, tw_error *error)
@@ -232,7 +281,7 @@ static tw_status choose(tw_plan *plan, const tw_node *node, tw_placed_step *step
     const char *device = plan->device->backend->name, *reason = "";
     char wanted[TW_DESIGN_NAME];
     wanted_design(plan, node->op->name, wanted);
-    tw_problem_init(&step->problem, node->op, node->params, TW_F32);
+    tw_problem_init(&step->problem, node->op, node->params, plan->desc.precision);
     *best = (choice){0};
     if (*wanted) {
         const tw_design *design = tw_design_on(tw_design_find(node->op->name, device, wanted), plan->device);
@@ -251,22 +300,23 @@ static tw_status choose(tw_plan *plan, const tw_node *node, tw_placed_step *step
     for (size_t i = 0; i < count; i++)
         if (!designs[i]->yardstick) consider(plan, node, &step->problem, tw_design_on(designs[i], plan->device), best);
     if (best->design) return TW_OK;
-    return tw_fail(error, TW_UNAVAILABLE, "%s: %s: no design of %s on %s accepts it", plan->graph->name, node->name,
-                   node->op->name, device);
+    return tw_fail(error, TW_UNAVAILABLE, "%s: %s: no design of %s on %s accepts it in %s", plan->graph->name,
+                   node->name, node->op->name, device, tw_precision_name(plan->desc.precision));
 }
 
 /* A reshape costs nothing: its result is its input's plain memory. */
 static tw_status add_view(tw_plan *plan, const tw_node *node, tw_error *error)
 {
-    if (!tw_plan_instance(plan, node->in[0], TW_PLAIN)) {
-        tw_status status = add_reorder(plan, node->in[0], TW_PLAIN, error);
+    const tw_type plain = {tw_plan_any_instance(plan, node->in[0])->type.dtype, TW_PLAIN};
+    if (!tw_plan_instance(plan, node->in[0], plain)) {
+        tw_status status = add_reorder(plan, node->in[0], plain, error);
         if (status != TW_OK) return status;
     }
-    int buffer = tw_plan_instance(plan, node->in[0], TW_PLAIN)->buffer;
-    return add_instance(plan, node->out, TW_PLAIN, buffer) ? TW_OK : tw_no_memory(error, 0, "a view");
+    int buffer = tw_plan_instance(plan, node->in[0], plain)->buffer;
+    return add_instance(plan, node->out, plain, buffer) ? TW_OK : tw_no_memory(error, 0, "a view");
 }
 
-static tw_layout operand_layout(const tw_node *node, int operand, const choice *best)
+static tw_type operand_type(const tw_node *node, int operand, const choice *best)
 {
     return node->op->n_in && node->op->roles[operand] == TW_ROLE_LIKE_OUTPUT ? best->out : best->in;
 }
@@ -276,8 +326,8 @@ static tw_status reorder_inputs(tw_plan *plan, const tw_node *node, const choice
     tw_status status = TW_OK;
     for (int i = 0; status == TW_OK && i < node->n_in; i++) {
         if (node->in[i] < 0 || plan->graph->values[node->in[i]].kind == TW_VALUE_PARAMETER) continue;
-        tw_layout layout = operand_layout(node, i, best);
-        if (!tw_plan_instance(plan, node->in[i], layout)) status = add_reorder(plan, node->in[i], layout, error);
+        tw_type type = operand_type(node, i, best);
+        if (!tw_plan_instance(plan, node->in[i], type)) status = add_reorder(plan, node->in[i], type, error);
     }
     return status;
 }
@@ -285,18 +335,8 @@ static tw_status reorder_inputs(tw_plan *plan, const tw_node *node, const choice
 /* No node after this one, and no output, needs what lies in the buffer. */
 static bool dies_here(const tw_plan *plan, int buffer, int index)
 {
-    const tw_graph *graph = plan->graph;
-    if (plan->desc.keep_values || plan->buffers[buffer].input >= 0) return false;
-    for (size_t i = 0; i < plan->n_instances; i++) {
-        int value = plan->instances[i].value;
-        if (plan->instances[i].buffer != buffer) continue;
-        for (int j = 0; j < graph->n_outputs; j++)
-            if (graph->outputs[j] == value) return false;
-        for (int j = index + 1; j < graph->n_nodes; j++)
-            for (int k = 0; k < graph->nodes[j].n_in; k++)
-                if (graph->nodes[j].in[k] == value) return false;
-    }
-    return true;
+    const tw_buffer *b = &plan->buffers[buffer];
+    return !plan->desc.keep_values && b->input < 0 && b->last_reader <= index;
 }
 
 /* Where a step's result goes: over its first input where the design can do that and nobody else reads it. */
@@ -304,7 +344,8 @@ static int output_buffer(tw_plan *plan, const tw_placed_step *step, size_t bytes
 {
     int first = step->in[0].buffer;
     bool over = step->design->in_place && first >= 0 && plan->buffers[first].bytes == bytes &&
-                step->problem.in[0].layout == step->problem.out.layout && dies_here(plan, first, step->node);
+                memcmp(&step->problem.in[0], &step->problem.out, sizeof(tw_type)) == 0 &&
+                dies_here(plan, first, step->node);
     return over ? first : add_buffer(plan, bytes, -1);
 }
 
@@ -326,18 +367,17 @@ static tw_status add_node_step(tw_plan *plan, int index, tw_error *error)
     step->name = node->name;
     step->node = index;
     step->value = node->out;
-    tw_problem_init(&step->problem, node->op, node->params, TW_F32);
+    tw_problem_init(&step->problem, node->op, node->params, plan->desc.precision);
     tw_design_accepts(best.design, &step->problem, best.in, best.out, plan->device, &reason);
     step->predicted = best.design->cost ? best.design->cost(&step->problem, plan->device) : 0;
     for (int i = 0; i < node->n_in; i++) {
         if (node->in[i] < 0 || plan->graph->values[node->in[i]].kind == TW_VALUE_PARAMETER) continue;
-        step->in[i].buffer = tw_plan_instance(plan, node->in[i], operand_layout(node, i, &best))->buffer;
+        step->in[i].buffer = tw_plan_instance(plan, node->in[i], operand_type(node, i, &best))->buffer;
     }
     const tw_design *design = best.design;
     step->workspace_bytes = design->workspace ? design->workspace(&step->problem, plan->device) : 0;
     step->packed_bytes = design->packed_bytes ? design->packed_bytes(&step->problem, plan->device) : 0;
-    size_t bytes = tw_layout_count(&plan->graph->values[node->out].shape, best.out) * sizeof(float);
-    step->out = output_buffer(plan, step, bytes);
+    step->out = output_buffer(plan, step, type_bytes(&plan->graph->values[node->out].shape, best.out));
     if (step->workspace_bytes) step->workspace = add_buffer(plan, step->workspace_bytes, -1);
     plan->n_steps++;
     if (step->out < 0 || (step->workspace_bytes && step->workspace < 0) ||
@@ -356,27 +396,44 @@ static void extend_lifetimes(tw_plan *plan)
             if (buffer >= 0 && plan->buffers[buffer].last < (int)i) plan->buffers[buffer].last = (int)i;
         }
     for (int i = 0; i < plan->graph->n_outputs; i++)
-        plan->buffers[tw_plan_instance(plan, plan->graph->outputs[i], TW_PLAIN)->buffer].last = end;
+        plan->buffers[tw_plan_instance(plan, plan->graph->outputs[i], end_type)->buffer].last = end;
     for (size_t i = 0; plan->desc.keep_values && i < plan->n_instances; i++)
         plan->buffers[plan->instances[i].buffer].last = end;
+}
+
+/* Who reads each value last. */
+static tw_status find_readers(tw_plan *plan, tw_error *error)
+{
+    const tw_graph *graph = plan->graph;
+    size_t bytes = ((size_t)graph->n_values + 1) * sizeof(int);
+    plan->first_instance = malloc(bytes);
+    plan->last_reader = malloc(bytes);
+    if (!plan->first_instance || !plan->last_reader) return tw_no_memory(error, 2 * bytes, "a plan");
+    for (int i = 0; i < graph->n_values; i++) plan->first_instance[i] = plan->last_reader[i] = -1;
+    for (int i = 0; i < graph->n_nodes; i++)
+        for (int j = 0; j < graph->nodes[i].n_in; j++)
+            if (graph->nodes[i].in[j] >= 0) plan->last_reader[graph->nodes[i].in[j]] = i;
+    for (int i = 0; i < graph->n_outputs; i++) plan->last_reader[graph->outputs[i]] = graph->n_nodes;
+    return TW_OK;
 }
 
 tw_status tw_plan_choose(tw_plan *plan, tw_error *error)
 {
     tw_graph *graph = plan->graph;
     tw_status status = check_names(plan, error);
+    if (status == TW_OK) status = find_readers(plan, error);
     for (int i = 0; status == TW_OK && i < graph->n_inputs; i++) {
-        size_t bytes = tw_layout_count(&graph->values[graph->inputs[i]].shape, TW_PLAIN) * sizeof(float);
+        size_t bytes = type_bytes(&graph->values[graph->inputs[i]].shape, end_type);
         int buffer = add_buffer(plan, bytes, i);
-        if (buffer < 0 || !add_instance(plan, graph->inputs[i], TW_PLAIN, buffer))
+        if (buffer < 0 || !add_instance(plan, graph->inputs[i], end_type, buffer))
             status = tw_no_memory(error, bytes, "inputs");
     }
     for (int i = 0; status == TW_OK && i < graph->n_nodes; i++)
         status = strcmp(graph->nodes[i].op->name, "reshape") == 0 ? add_view(plan, &graph->nodes[i], error)
                                                                   : add_node_step(plan, i, error);
     for (int i = 0; status == TW_OK && i < graph->n_outputs; i++)
-        if (!tw_plan_instance(plan, graph->outputs[i], TW_PLAIN))
-            status = add_reorder(plan, graph->outputs[i], TW_PLAIN, error);
+        if (!tw_plan_instance(plan, graph->outputs[i], end_type))
+            status = add_reorder(plan, graph->outputs[i], end_type, error);
     if (status == TW_OK) extend_lifetimes(plan);
     return status;
 }

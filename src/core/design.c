@@ -103,29 +103,40 @@ static tw_role role_of(const tw_op *op, int operand)
     return op->n_in == 0 ? TW_ROLE_ACTIVATION : op->roles[operand];
 }
 
-void tw_problem_init(tw_problem *problem, const tw_op *op, const void *params, tw_dtype dtype)
+void tw_problem_init(tw_problem *problem, const tw_op *op, const void *params, tw_precision precision)
 {
     memset(problem, 0, sizeof *problem);
     problem->op = op;
     problem->params = params;
+    problem->precision = precision;
     problem->n_in = op->operands(params);
+    tw_dtype dtype = tw_precision_dtype(precision);
     for (int i = 0; i < problem->n_in; i++) {
         tw_shape shape;
         op->operand_shape(params, i, &shape);
-        problem->in[i] = (tw_type){shape.rank < 0 ? TW_ABSENT : dtype, TW_PLAIN};
+        tw_dtype present = role_of(op, i) == TW_ROLE_PARAMETER ? TW_F32 : dtype;
+        problem->in[i] = (tw_type){shape.rank < 0 ? TW_ABSENT : present, TW_PLAIN};
     }
     problem->out = (tw_type){dtype, TW_PLAIN};
 }
 
-bool tw_design_accepts(const tw_design *design, tw_problem *problem, tw_layout in, tw_layout out,
-                       const tw_device *device, const char **reason)
+static bool has_precision(const tw_design *design, tw_precision precision)
+{
+    unsigned in = design->precisions ? design->precisions : TW_IN_FP32;
+    return in & 1u << precision || (precision == TW_PRECISION_TF32 && in & TW_IN_FP32);
+}
+
+bool tw_design_accepts(const tw_design *design, tw_problem *problem, tw_type in, tw_type out, const tw_device *device,
+                       const char **reason)
 {
     for (int i = 0; i < problem->n_in; i++) {
         tw_role role = role_of(problem->op, i);
-        problem->in[i].layout = role == TW_ROLE_ACTIVATION ? in : role == TW_ROLE_LIKE_OUTPUT ? out : TW_PLAIN;
+        if (problem->in[i].dtype == TW_ABSENT || role == TW_ROLE_PARAMETER) continue;
+        problem->in[i] = role == TW_ROLE_LIKE_OUTPUT ? out : in;
     }
-    problem->out.layout = out;
-    return design->supports(problem, device, reason);
+    problem->out = out;
+    *reason = "does not compute in this precision";
+    return has_precision(design, problem->precision) && design->supports(problem, device, reason);
 }
 
 const tw_layout tw_layout_pairs[TW_LAYOUT_PAIRS][2] = {
@@ -137,8 +148,11 @@ bool tw_design_fit(const tw_design *design, tw_problem *problem, const tw_device
 {
     const char *reasons[TW_LAYOUT_PAIRS];
     for (int i = 0; i < TW_LAYOUT_PAIRS; i++) {
+        tw_dtype own = tw_precision_dtype(problem->precision);
+        tw_type in = {own, tw_layout_pairs[i][0]}, out = {own, tw_layout_pairs[i][1]}, wide = {TW_F32, in.layout};
         reasons[i] = "no reason given";
-        if (tw_design_accepts(design, problem, tw_layout_pairs[i][0], tw_layout_pairs[i][1], device, &reasons[i]))
+        if (tw_design_accepts(design, problem, in, out, device, &reasons[i]) ||
+            tw_design_accepts(design, problem, wide, out, device, &reasons[i]))
             return true;
     }
     /* Most pairs fail for their layouts; the reason that the fewest gave is the one that counts. */
@@ -156,5 +170,16 @@ bool tw_design_fit(const tw_design *design, tw_problem *problem, const tw_device
 
 double tw_problem_bytes(const tw_problem *problem)
 {
-    return tw_op_bytes(problem->op, problem->params, tw_dtype_bytes(problem->out.dtype));
+    double bytes = 0;
+    for (int i = 0; i <= problem->n_in; i++) {
+        tw_shape shape;
+        problem->op->operand_shape(problem->params, i, &shape);
+        if (shape.rank < 0) continue;
+        bool parameter = i < problem->n_in && role_of(problem->op, i) == TW_ROLE_PARAMETER;
+        tw_dtype dtype = parameter            ? tw_precision_dtype(problem->precision)
+                         : i == problem->n_in ? problem->out.dtype
+                                              : problem->in[i].dtype;
+        bytes += (double)tw_layout_count(&shape, TW_PLAIN) * (double)tw_dtype_bytes(dtype);
+    }
+    return bytes;
 }

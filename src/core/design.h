@@ -8,10 +8,13 @@
 /* Where steps run in order: a thread pool, a CUDA stream, a Metal encoder. */
 typedef struct tw_queue tw_queue;
 
-/* What is to be done: the operator's parameters and the type of each operand, in the operator's order. */
+/* What is to be done: the operator's parameters and the type of each operand, in the operator's order. In fp16 and bf16
+ * activations are of that type, except that either end may be float32, as a graph's own ends are. Parameters are always
+ * float32; a design that wants them narrower packs them. */
 typedef struct tw_problem {
     const tw_op *op;
     const void *params; /* e.g. tw_conv2d */
+    tw_precision precision;
     tw_type in[TW_MAX_OPERANDS], out;
     int n_in;
 } tw_problem;
@@ -27,12 +30,21 @@ typedef struct tw_step {
     void *workspace;    /* at least workspace() bytes, 64-byte aligned, contents undefined */
 } tw_step;
 
+enum {
+    TW_IN_FP32 = 1 << TW_PRECISION_FP32,
+    TW_IN_TF32 = 1 << TW_PRECISION_TF32,
+    TW_IN_FP16 = 1 << TW_PRECISION_FP16,
+    TW_IN_BF16 = 1 << TW_PRECISION_BF16,
+    TW_IN_ALL = TW_IN_FP32 | TW_IN_TF32 | TW_IN_FP16 | TW_IN_BF16
+};
+
 typedef struct tw_design {
     const char *op;           /* "conv2d"   */
     const char *device;       /* "cpu"      */
     const char *name;         /* "winograd": the file is src/ops/conv2d/cpu_winograd.c */
     const char *summary;      /* one line for `tilewise designs` */
-    double tolerance;         /* largest error against the reference, relative to the layer's scale; 0: 1e-5 */
+    double tolerance;         /* in fp32: largest error against the reference, relative to the layer's scale; 0: 1e-5 */
+    unsigned precisions;      /* TW_IN_FP32 | ...; 0: fp32. tf32 is a permission: designs in fp32 serve it too */
     bool yardstick;           /* a vendor's library: never chosen by auto; shown in brackets */
     bool in_place;            /* out may be in[0] itself */
     bool varies_with_threads; /* results may differ in the last bits between thread counts */
@@ -73,14 +85,17 @@ void tw_design_wanted(const char *spec, const char *op, const char *device, char
 enum { TW_LAYOUT_PAIRS = 7 };
 extern const tw_layout tw_layout_pairs[TW_LAYOUT_PAIRS][2];
 
-/* Fills the problem's types for a design from the layouts wanted for its inputs and its output, and asks supports(). */
-bool tw_design_accepts(const tw_design *design, tw_problem *problem, tw_layout in, tw_layout out,
-                       const tw_device *device, const char **reason);
+/* Fills the problem's types for a design from those wanted for its inputs and its output, and asks for its precisions
+ * and supports(). */
+bool tw_design_accepts(const tw_design *design, tw_problem *problem, tw_type in, tw_type out, const tw_device *device,
+                       const char **reason);
 /* Sets op, params, n_in, presence and dtype of each operand; layouts plain. */
-void tw_problem_init(tw_problem *problem, const tw_op *op, const void *params, tw_dtype dtype);
-/* Tries all pairs of layouts in order; leaves in `problem` the first that the design accepts. */
+void tw_problem_init(tw_problem *problem, const tw_op *op, const void *params, tw_precision precision);
+/* Tries all pairs of layouts in order, activations in the precision's own type or, as at a network's beginning, inputs in
+ * float32; leaves in `problem` the first that the design accepts. */
 bool tw_design_fit(const tw_design *design, tw_problem *problem, const tw_device *device, const char **reason);
 
-double tw_problem_bytes(const tw_problem *problem); /* each operand once, channels as in the tensor */
+/* Each operand once, channels as in the tensor, parameters as wide as the precision stores. */
+double tw_problem_bytes(const tw_problem *problem);
 
 #endif

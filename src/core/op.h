@@ -25,6 +25,13 @@ typedef struct tw_type {
     tw_layout layout;
 } tw_type;
 
+/* What activations are stored as in a precision. tf32 is a way of multiplying: it stores float32. */
+static inline tw_dtype tw_precision_dtype(tw_precision precision)
+{
+    return precision == TW_PRECISION_FP16 ? TW_F16 : precision == TW_PRECISION_BF16 ? TW_BF16 : TW_F32;
+}
+const char *tw_precision_name(tw_precision precision);
+
 /* What an operand is, which decides its layout. */
 typedef enum tw_role {
     TW_ROLE_NONE,

@@ -8,15 +8,11 @@
 
 static tw_status check_desc(const tw_plan_desc *desc, const tw_device *device, tw_error *error)
 {
-    static const char *const names[] = {"fp32", "tf32", "fp16", "bf16"};
     if (desc->batch < 1 || desc->batch > 65536)
         return tw_fail(error, TW_INVALID, "batch %d: expected 1 to 65536", desc->batch);
     if (desc->precision > TW_PRECISION_BF16)
         return tw_fail(error, TW_INVALID, "unknown precision %d", (int)desc->precision);
-    if (desc->precision != TW_PRECISION_FP32)
-        return tw_fail(error, TW_UNAVAILABLE, "%s: precision %s: this device's designs compute in fp32",
-                       device->backend->name, names[desc->precision]);
-    return TW_OK;
+    return tw_device_check_precision(device, desc->precision, error);
 }
 
 static tw_status run_passes(tw_plan *plan, tw_error *error)
@@ -78,6 +74,8 @@ void tw_plan_release(tw_plan *plan)
     free(plan->packed);
     free(plan->steps);
     free(plan->instances);
+    free(plan->first_instance);
+    free(plan->last_reader);
     free(plan->buffers);
     tw_graph_release(plan->graph);
     tw_device_release(plan->device);

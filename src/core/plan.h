@@ -9,14 +9,16 @@
 typedef struct tw_buffer {
     size_t bytes, offset;
     int first, last;
-    int input; /* the graph's input whose memory it is, or -1 */
+    int input;       /* the graph's input whose memory it is, or -1 */
+    int last_reader; /* the last node that reads a value in it; the count of nodes for an output's */
 } tw_buffer;
 
-/* A value in one layout. */
+/* A value in one type. */
 typedef struct tw_instance {
     int value;
-    tw_layout layout;
+    tw_type type;
     int buffer;
+    int next; /* of the same value, or -1 */
 } tw_instance;
 
 typedef struct tw_operand {
@@ -47,6 +49,8 @@ struct tw_plan {
     size_t n_steps, steps_capacity;
     tw_instance *instances;
     size_t n_instances, instances_capacity;
+    int *first_instance; /* of each value, or -1 */
+    int *last_reader;    /* of each value: see tw_buffer */
     tw_buffer *buffers;
     size_t n_buffers, buffers_capacity;
     size_t arena_bytes, values_bytes;
@@ -68,7 +72,7 @@ tw_status tw_plan_pack(tw_plan *plan, tw_error *error);
 
 /* Are the caller's inputs read where they lie, or copied into the arena? */
 bool tw_plan_reads_callers_inputs(const tw_plan *plan);
-const tw_instance *tw_plan_instance(const tw_plan *plan, int value, tw_layout layout);
+const tw_instance *tw_plan_instance(const tw_plan *plan, int value, tw_type type);
 const tw_instance *tw_plan_any_instance(const tw_plan *plan, int value);
 /* The memory is the same in either layout: one pixel, whole blocks. */
 bool tw_layouts_coincide(const tw_shape *shape, tw_layout a, tw_layout b);

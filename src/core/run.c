@@ -1,4 +1,5 @@
 /* Running a plan: pointers are resolved once, when the run is created; executing allocates nothing. */
+#include "core/half.h"
 #include "core/plan.h"
 #include "core/status.h"
 
@@ -149,7 +150,7 @@ tw_status tw_run_profile(tw_run *run, const tw_tensor *inputs, tw_tensor *output
         status =
             plan->device->backend->run_steps(run->queue, run->designs, run->steps, plan->n_steps, step_seconds, error);
     for (int i = 0; status == TW_OK && i < graph->n_outputs; i++) {
-        const tw_instance *instance = tw_plan_instance(plan, graph->outputs[i], TW_PLAIN);
+        const tw_instance *instance = tw_plan_instance(plan, graph->outputs[i], (tw_type){TW_F32, TW_PLAIN});
         size_t bytes = tw_layout_count(&graph->values[graph->outputs[i]].shape, TW_PLAIN) * sizeof(float);
         status =
             plan->device->backend->download(run->queue, outputs[i].data, instance_memory(run, instance), bytes, error);
@@ -163,20 +164,27 @@ tw_status tw_run_execute(tw_run *run, const tw_tensor *inputs, tw_tensor *output
     return tw_run_profile(run, inputs, outputs, NULL, error);
 }
 
-/* Any layout to plain. */
-static void copy_plain(const float *from, tw_layout layout, const tw_shape *shape, float *to)
+static float element(const void *from, tw_dtype dtype, size_t index)
+{
+    if (dtype == TW_F16) return tw_widen_half(((const uint16_t *)from)[index]);
+    if (dtype == TW_BF16) return tw_widen_bfloat16(((const uint16_t *)from)[index]);
+    return ((const float *)from)[index];
+}
+
+/* Any type to plain float32. */
+static void copy_plain(const void *from, tw_type type, const tw_shape *shape, float *to)
 {
     tw_view v = tw_shape_view(shape);
     size_t pixels = (size_t)v.pixels, blocks = ((size_t)v.c + TW_BLOCK - 1) / TW_BLOCK, at = 0;
     for (size_t n = 0; n < (size_t)v.n; n++)
         for (size_t c = 0; c < (size_t)v.c; c++)
             for (size_t p = 0; p < pixels; p++, at++) {
-                if (layout == TW_BLOCKED)
-                    to[at] = from[((n * blocks + c / TW_BLOCK) * pixels + p) * TW_BLOCK + c % TW_BLOCK];
-                else if (layout == TW_NHWC)
-                    to[at] = from[(n * pixels + p) * (size_t)v.c + c];
-                else
-                    to[at] = from[at];
+                size_t index = at;
+                if (type.layout == TW_BLOCKED)
+                    index = ((n * blocks + c / TW_BLOCK) * pixels + p) * TW_BLOCK + c % TW_BLOCK;
+                else if (type.layout == TW_NHWC)
+                    index = (n * pixels + p) * (size_t)v.c + c;
+                to[at] = element(from, type.dtype, index);
             }
 }
 
@@ -194,7 +202,7 @@ tw_status tw_run_value(const tw_run *run, const char *name, tw_tensor *tensor, t
         return tw_fail(error, TW_INVALID, "%s: no value \"%s\" in the plan: unknown, or fused away", plan->graph->name,
                        name);
     const tw_shape *shape = &plan->graph->values[value].shape;
-    size_t bytes = tw_layout_count(shape, instance->layout) * sizeof(float);
+    size_t bytes = tw_layout_count(shape, instance->type.layout) * tw_dtype_bytes(instance->type.dtype);
     tw_status status = tw_tensor_create(TW_F32, shape, tensor, error);
     if (status != TW_OK) return status;
     const void *memory = instance_memory(run, instance);
@@ -204,7 +212,7 @@ tw_status tw_run_value(const tw_run *run, const char *name, tw_tensor *tensor, t
         status = copy ? backend->download(run->queue, copy, memory, bytes, error) : tw_no_memory(error, bytes, name);
         memory = copy;
     }
-    if (status == TW_OK) copy_plain(memory, instance->layout, shape, tensor->data);
+    if (status == TW_OK) copy_plain(memory, instance->type, shape, tensor->data);
     free(copy);
     if (status != TW_OK) tw_tensor_free(tensor);
     return status;

@@ -63,3 +63,20 @@ tw_status tw_device_measure(tw_device *device, tw_error *error)
 {
     return device->backend->measure(device, error);
 }
+
+const char *tw_precision_name(tw_precision precision)
+{
+    static const char *const names[] = {"fp32", "tf32", "fp16", "bf16"};
+    return (size_t)precision < sizeof names / sizeof *names ? names[precision] : "unknown";
+}
+
+tw_status tw_device_check_precision(const tw_device *device, tw_precision precision, tw_error *error)
+{
+    unsigned in = device->precisions ? device->precisions : TW_IN_FP32;
+    if (in & 1u << precision) return TW_OK;
+    if (in == TW_IN_FP32)
+        return tw_fail(error, TW_UNAVAILABLE, "%s: precision %s: this device's designs compute in fp32",
+                       device->info.id, tw_precision_name(precision));
+    return tw_fail(error, TW_UNAVAILABLE, "%s: precision %s: %s (%s) has no such arithmetic", device->info.id,
+                   tw_precision_name(precision), device->info.name, device->info.features);
+}

@@ -31,7 +31,8 @@ typedef struct tw_backend {
 struct tw_device {
     const tw_backend *backend;
     tw_device_info info;
-    int references; /* atomic */
+    unsigned precisions; /* TW_IN_FP32 | ...; 0: fp32 */
+    int references;      /* atomic */
 };
 
 void tw_device_retain(tw_device *device);
