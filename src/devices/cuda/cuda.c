@@ -66,6 +66,9 @@ static tw_status fill_info(tw_cuda *cuda, tw_error *error)
     info->peak_flops = nominal_flops(&p, clock);
     info->peak_bytes = 2.0 * memory_clock * 1e3 * p.memoryBusWidth / 8;
     cuda->multiprocessors = p.multiProcessorCount;
+    cuda->capability = 10 * p.major + p.minor;
+    cuda->shared_bytes = (int)p.sharedMemPerBlockOptin;
+    cuda->base.precisions = TW_IN_FP32 | TW_IN_FP16 | (cuda->capability >= 80 ? TW_IN_TF32 | TW_IN_BF16 : 0);
     return TW_OK;
 }
 

@@ -14,6 +14,8 @@ typedef struct tw_cuda {
     tw_device base;
     int index; /* the runtime's */
     int multiprocessors;
+    int capability;   /* 90 for 9.0 */
+    int shared_bytes; /* of a block, at most */
 } tw_cuda;
 
 struct tw_queue {

@@ -7,6 +7,8 @@ extern "C" {
 #include "ops/common/dims.h"
 }
 
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 #include <limits.h>
 #include <math.h>
@@ -17,6 +19,53 @@ enum { TW_CUDA_MAX_GRID_YZ = 65535 };
 static inline cudaStream_t tw_cuda_stream(tw_queue *queue)
 {
     return queue->stream;
+}
+
+/* ---- launching ----
+ *
+ * Kernels follow one another in a stream, and half of what a small one costs is the gap before it. Launched by
+ * tw_cuda_launch(), a kernel's blocks may start while the kernel before still drains (programmatic dependent launch,
+ * compute capability 9.0). Such a kernel calls tw_cuda_wait() before it reads or writes anything that another step
+ * touches, workspace included; weights and biases it may read earlier. It calls tw_cuda_release() when the next may
+ * start to be scheduled: early, since that one waits by itself. */
+__device__ static inline void tw_cuda_wait(void)
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+__device__ static inline void tw_cuda_release(void)
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+
+typedef struct tw_cuda_grid {
+    dim3 blocks;
+    unsigned threads;
+    size_t shared; /* dynamic, bytes */
+} tw_cuda_grid;
+
+template <class... Parameters, class... Arguments>
+static tw_status tw_cuda_launch(tw_queue *queue, void (*kernel)(Parameters...), const tw_cuda_grid &grid,
+                                const Arguments &...arguments)
+{
+    if (grid.shared > 48 * 1024 &&
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)grid.shared) != cudaSuccess)
+        return TW_FAILED;
+    cudaLaunchAttribute early = {};
+    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    early.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchConfig_t config = {};
+    config.gridDim = grid.blocks;
+    config.blockDim = dim3(grid.threads);
+    config.dynamicSmemBytes = grid.shared;
+    config.stream = queue->stream;
+    config.attrs = &early;
+    config.numAttrs = queue->device->capability >= 90 ? 1 : 0;
+    return cudaLaunchKernelEx(&config, kernel, ((Parameters)arguments)...) == cudaSuccess ? TW_OK : TW_FAILED;
 }
 
 /* What a launch left behind: a configuration that the device refuses shows here, a fault in the kernel later. */
@@ -43,6 +92,52 @@ static inline bool tw_cuda_plain(const tw_problem *problem, const tw_device *dev
     (void)device;
     *reason = "reads and writes plain float32 only";
     return problem->out.dtype == TW_F32 && problem->in[0].layout == TW_PLAIN && problem->out.layout == TW_PLAIN;
+}
+
+/* ---- element types ----
+ *
+ * Activations are float, __half or __nv_bfloat16. Kernels compute in float: 16 bytes at a time are tw_pack<T>::width
+ * numbers, widened as they are loaded and narrowed, rounded to nearest, as they are stored. */
+template <class T> __device__ static inline float tw_widen(T v)
+{
+    return (float)v;
+}
+template <class T> __device__ static inline T tw_narrow(float v)
+{
+    return (T)v;
+}
+
+template <class T> struct tw_pack {
+    static constexpr int width = 16 / sizeof(T);
+    float v[width];
+
+    __device__ static tw_pack load(const T *from) /* 16-byte aligned */
+    {
+        const int4 raw = *(const int4 *)from;
+        T narrow[width];
+        memcpy(narrow, &raw, sizeof raw);
+        tw_pack pack;
+#pragma unroll
+        for (int i = 0; i < width; i++) pack.v[i] = tw_widen(narrow[i]);
+        return pack;
+    }
+    __device__ void store(T *to) const
+    {
+        T narrow[width];
+        int4 raw;
+#pragma unroll
+        for (int i = 0; i < width; i++) narrow[i] = tw_narrow<T>(v[i]);
+        memcpy(&raw, narrow, sizeof raw);
+        *(int4 *)to = raw;
+    }
+};
+
+/* Calls f with a null pointer to the type that a dtype stands for: `[&](auto *type) { using T = ...; }`. */
+template <class F> static auto tw_cuda_with_type(tw_dtype dtype, const F &f)
+{
+    if (dtype == TW_F16) return f((__half *)nullptr);
+    if (dtype == TW_BF16) return f((__nv_bfloat16 *)nullptr);
+    return f((float *)nullptr);
 }
 
 /* The larger of what arithmetic and memory take, at a share of the peak, and what a launch in a graph costs. */
