@@ -66,7 +66,7 @@ static tw_status dump_profile(bench *b, tw_network *network, const tw_row_key *k
 
 static tw_status measure(bench *b, tw_network *network, tw_bench_row *row, tw_error *error)
 {
-    tw_samples samples = {0};
+    tw_network_samples samples = {0};
     tw_device_info device;
     tw_device_describe(network->device, &device);
     tw_fill_random(&network->input, b->options->seed);
@@ -74,10 +74,10 @@ static tw_status measure(bench *b, tw_network *network, tw_bench_row *row, tw_er
     if (status == TW_OK) {
         row->init_ms = network->init_ms;
         tw_network_work(network, &row->flops, &row->bytes);
-        tw_bench_row_times(row, &samples, &device);
-        tw_results_add(b->results, bench_row_json(b, row, &samples));
+        tw_bench_row_network(row, &samples, &device);
+        tw_results_add(b->results, bench_row_json(b, row, &samples.host));
     }
-    tw_samples_free(&samples);
+    tw_network_samples_free(&samples);
     if (status == TW_OK && cli_given(b->options, CLI_DUMP_PROFILE)) status = dump_profile(b, network, &row->key, error);
     return status;
 }

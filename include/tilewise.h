@@ -417,6 +417,12 @@ tw_status tw_run_execute(tw_run *run, const tw_tensor *inputs, tw_tensor *output
 /* The same, with the seconds of each step written to step_seconds[steps]. */
 tw_status tw_run_profile(tw_run *run, const tw_tensor *inputs, tw_tensor *outputs, double *step_seconds,
                          tw_error *error);
+/* Seconds of the last execution by the device's own clock: copies to the device, computing, copies back. NaN where the
+ * device has no such clock (the CPU) or nothing was executed. */
+typedef struct tw_run_times {
+    double upload, device, download;
+} tw_run_times;
+tw_status tw_run_measured(const tw_run *run, tw_run_times *times, tw_error *error);
 /* After a run of a keep_values plan: a value by name, copied into a new tensor. TW_INVALID where the plan has no such
  * value: fused into the next, not needed by any output, or dropout. */
 tw_status tw_run_value(const tw_run *run, const char *name, tw_tensor *tensor, tw_error *error);

@@ -431,9 +431,14 @@ tw_status tw_layer_check(tw_layer *layer, const tw_design *design, tw_layer_resu
     return status;
 }
 
+enum { IN_A_ROW = 20 };
+
 typedef struct timed {
     const tw_layer *layer;
     const setup *s;
+    tw_step steps[IN_A_ROW];
+    const tw_design *designs[IN_A_ROW];
+    tw_samples *device; /* null while it warms up */
 } timed;
 
 static tw_status iteration(void *context, tw_error *error)
@@ -442,13 +447,42 @@ static tw_status iteration(void *context, tw_error *error)
     return run_once(t->layer, t->s, error);
 }
 
+static tw_status iteration_in_a_row(void *context, tw_error *error)
+{
+    const timed *t = context;
+    const tw_backend *backend = t->layer->device->backend;
+    tw_run_times times;
+    tw_status status = backend->run_steps(t->s->queue, t->designs, t->steps, IN_A_ROW, NULL, error);
+    if (status == TW_OK && t->device) status = backend->times(t->s->queue, &times, error);
+    if (status == TW_OK && t->device) status = tw_samples_add(t->device, times.device / IN_A_ROW, error);
+    return status;
+}
+
+static tw_status time_on_device(timed *t, const tw_timing_desc *how, tw_samples *samples, tw_error *error)
+{
+    const tw_timing_desc warm = {.iterations = 1, .warm_up_ms = how->warm_up_ms};
+    const tw_timing_desc measured = {.iterations = how->iterations, .duration_s = how->duration_s};
+    tw_samples host = {0};
+    for (int i = 0; i < IN_A_ROW; i++) {
+        t->steps[i] = t->s->step;
+        t->designs[i] = t->s->design;
+    }
+    tw_status status = tw_time(&warm, iteration_in_a_row, t, &host, error);
+    t->device = samples;
+    if (status == TW_OK) status = tw_time(&measured, iteration_in_a_row, t, &host, error);
+    tw_samples_free(&host);
+    return status;
+}
+
 tw_status tw_layer_time(tw_layer *layer, const tw_design *design, const tw_timing_desc *how, tw_samples *samples,
                         tw_error *error)
 {
     setup s;
     tw_status status = set_up(layer, design, &s, error);
     if (status != TW_OK) return status;
-    status = tw_time(how, iteration, &(timed){layer, &s}, samples, error);
+    timed t = {.layer = layer, .s = &s};
+    status = layer->device->backend->times ? time_on_device(&t, how, samples, error)
+                                           : tw_time(how, iteration, &t, samples, error);
     tear_down(&s, layer->device);
     return status;
 }

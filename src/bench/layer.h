@@ -41,7 +41,8 @@ typedef struct tw_layer_result {
 /* Runs once, outputs, workspace and packed weights poisoned with NaN, guards behind each, and compares. */
 tw_status tw_layer_check(tw_layer *layer, const tw_design *design, tw_layer_result *result, tw_error *error);
 
-/* TW_UNAVAILABLE with the reason where the design refuses. */
+/* Seconds of a run of the layer. Where the device has a clock, its time of twenty in a row, as within a network, divided
+ * by twenty. TW_UNAVAILABLE with the reason where the design refuses. */
 tw_status tw_layer_time(tw_layer *layer, const tw_design *design, const tw_timing_desc *how, tw_samples *samples,
                         tw_error *error);
 

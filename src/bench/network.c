@@ -2,6 +2,7 @@
 #include "bench/roofline.h"
 #include "core/status.h"
 
+#include <math.h>
 #include <string.h>
 
 static tw_status check_ends(const tw_graph *graph, tw_error *error)
@@ -68,14 +69,51 @@ void tw_fill_random(tw_tensor *tensor, uint64_t seed)
     for (size_t i = 0; i < count; i++) data[i] = (float)(split_mix(seed, i) >> 40) * 0x1p-23f - 1;
 }
 
+typedef struct iteration {
+    tw_network *network;
+    tw_network_samples *samples; /* null while it warms up */
+} iteration;
+
 static tw_status iterate(void *context, tw_error *error)
 {
     return tw_network_execute(context, error);
 }
 
-tw_status tw_network_time(tw_network *network, const tw_timing_desc *timing, tw_samples *samples, tw_error *error)
+static tw_status keep(tw_samples *samples, double seconds, tw_error *error)
 {
-    return tw_time(timing, iterate, network, samples, error);
+    return isnan(seconds) ? TW_OK : tw_samples_add(samples, seconds, error);
+}
+
+static tw_status iterate_measured(void *context, tw_error *error)
+{
+    iteration *i = context;
+    tw_run_times times;
+    tw_status status = tw_network_execute(i->network, error);
+    if (status == TW_OK) status = tw_run_measured(i->network->run, &times, error);
+    if (status == TW_OK) status = keep(&i->samples->upload, times.upload, error);
+    if (status == TW_OK) status = keep(&i->samples->device, times.device, error);
+    if (status == TW_OK) status = keep(&i->samples->download, times.download, error);
+    return status;
+}
+
+tw_status tw_network_time(tw_network *network, const tw_timing_desc *timing, tw_network_samples *samples,
+                          tw_error *error)
+{
+    const tw_timing_desc warm = {.iterations = 1, .warm_up_ms = timing->warm_up_ms};
+    const tw_timing_desc measured = {.iterations = timing->iterations, .duration_s = timing->duration_s};
+    tw_samples unused = {0};
+    iteration i = {network, samples};
+    tw_status status = timing->warm_up_ms > 0 ? tw_time(&warm, iterate, network, &unused, error) : TW_OK;
+    tw_samples_free(&unused);
+    return status == TW_OK ? tw_time(&measured, iterate_measured, &i, &samples->host, error) : status;
+}
+
+void tw_network_samples_free(tw_network_samples *samples)
+{
+    tw_samples_free(&samples->host);
+    tw_samples_free(&samples->upload);
+    tw_samples_free(&samples->device);
+    tw_samples_free(&samples->download);
 }
 
 void tw_bench_row_times(tw_bench_row *row, const tw_samples *samples, const tw_device_info *device)
@@ -92,6 +130,19 @@ void tw_bench_row_times(tw_bench_row *row, const tw_samples *samples, const tw_d
     row->gflops = 1e-9 * row->flops / stats.median;
     row->gbps = 1e-9 * row->bytes / stats.median;
     row->roofline_pct = tw_roofline_percent(device, row->flops, row->bytes, stats.median);
+}
+
+void tw_bench_row_network(tw_bench_row *row, const tw_network_samples *samples, const tw_device_info *device)
+{
+    tw_bench_row_times(row, &samples->host, device);
+    if (samples->device.count == 0) return;
+    double seconds = tw_samples_percentile(&samples->device, 50);
+    row->h2d_ms = 1e3 * tw_samples_percentile(&samples->upload, 50);
+    row->device_ms = 1e3 * seconds;
+    row->d2h_ms = 1e3 * tw_samples_percentile(&samples->download, 50);
+    row->gflops = 1e-9 * row->flops / seconds;
+    row->gbps = 1e-9 * row->bytes / seconds;
+    row->roofline_pct = tw_roofline_percent(device, row->flops, row->bytes, seconds);
 }
 
 void tw_bench_row_step(tw_bench_row *row, const tw_step_info *step)

@@ -24,6 +24,7 @@ typedef struct tw_problem {
  * aligned in a plan's arena; those of the caller and mapped parameters need not be. */
 typedef struct tw_step {
     const tw_problem *problem;
+    const char *name;                /* the layer's, for profilers; may be null */
     const void *in[TW_MAX_OPERANDS]; /* null where absent */
     void *out;
     const void *packed; /* the weights as pack() left them; null where nothing is packed */

@@ -3,6 +3,7 @@
 #include "core/plan.h"
 #include "core/status.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,7 +40,7 @@ static void resolve(tw_run *run)
     for (size_t i = 0; i < run->plan->n_steps; i++) {
         const tw_placed_step *from = &run->plan->steps[i];
         tw_step *to = &run->steps[i];
-        *to = (tw_step){.problem = &from->problem, .packed = from->packed};
+        *to = (tw_step){.problem = &from->problem, .name = from->name, .packed = from->packed};
         for (int j = 0; j < from->problem.n_in; j++) {
             int buffer = from->in[j].buffer;
             if (buffer >= 0 && is_callers(run, buffer))
@@ -216,4 +217,11 @@ tw_status tw_run_value(const tw_run *run, const char *name, tw_tensor *tensor, t
     free(copy);
     if (status != TW_OK) tw_tensor_free(tensor);
     return status;
+}
+
+tw_status tw_run_measured(const tw_run *run, tw_run_times *times, tw_error *error)
+{
+    const tw_backend *backend = run->plan->device->backend;
+    *times = (tw_run_times){NAN, NAN, NAN};
+    return backend->times && run->executed ? backend->times(run->queue, times, error) : TW_OK;
 }

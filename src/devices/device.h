@@ -25,6 +25,8 @@ typedef struct tw_backend {
     void (*queue_destroy)(tw_queue *queue);
     tw_status (*run_steps)(tw_queue *queue, const tw_design *const *designs, const tw_step *steps, size_t count,
                            double *step_seconds, tw_error *error);
+    /* What the device's own clock says of the queue's last uploads, steps and downloads; null where it has none. */
+    tw_status (*times)(tw_queue *queue, tw_run_times *times, tw_error *error);
 } tw_backend;
 
 /* The head of every device; backends put their own fields behind it. */

@@ -1,9 +1,12 @@
 /* The CUDA device: memory, streams, graphs. A queue is a stream; the first run of a step list is captured into a CUDA
  * graph, which the following runs replay with one call. Every entry point selects its device first, since the runtime
- * keeps the current device per host thread. */
+ * keeps the current device per host thread. Steps are launched within NVTX ranges of their layers' names, which Nsight
+ * shows. */
 #include "devices/cuda/cuda.h"
 #include "core/status.h"
 
+#include <math.h>
+#include <nvtx3/nvToolsExt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,6 +89,8 @@ static tw_status open_cuda(int index, const tw_device_desc *desc, tw_device **de
                        count == 1 ? "is one device" : "are fewer devices");
     tw_cuda *cuda = calloc(1, sizeof *cuda);
     if (!cuda) return tw_no_memory(error, sizeof *cuda, "a device");
+    const char *graphs = getenv("TILEWISE_CUDA_GRAPHS");
+    cuda->no_graphs = graphs && strcmp(graphs, "off") == 0;
     cuda->base.backend = &tw_cuda_backend;
     cuda->base.references = 1;
     cuda->index = index;
@@ -128,22 +133,36 @@ static void free_memory(tw_device *device, void *memory)
     cudaFree(memory);
 }
 
-static tw_status copy(tw_queue *queue, void *to, const void *from, size_t bytes, tw_error *error)
+static cudaError_t record(tw_queue *queue, int event)
 {
+    queue->recorded |= 1u << event;
+    return cudaEventRecord(queue->events[event], queue->stream);
+}
+
+/* Copies of one direction follow one another; the first starts the clock. Memory that is not pinned has been read, or
+ * written, when cudaMemcpyAsync() returns (CUDA's "API synchronization behavior"). */
+static tw_status copy(tw_queue *queue, void *to, const void *from, size_t bytes, int begin, tw_error *error)
+{
+    const bool first = !(queue->recorded & 1u << begin);
     cudaError_t failure = cudaSetDevice(queue->device->index);
+    if (failure == cudaSuccess && first) failure = record(queue, begin);
     if (failure == cudaSuccess) failure = cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, queue->stream);
-    if (failure == cudaSuccess) failure = cudaStreamSynchronize(queue->stream);
+    if (failure == cudaSuccess) failure = record(queue, begin + 1);
     return failure == cudaSuccess ? TW_OK : tw_cuda_fail(queue->device, failure, "copying", error);
 }
 
+/* The first upload after a run begins another. */
 static tw_status upload(tw_queue *queue, void *device_memory, const void *host, size_t bytes, tw_error *error)
 {
-    return copy(queue, device_memory, host, bytes, error);
+    if (queue->recorded & 1u << TW_CUDA_BEGIN) queue->recorded = 0;
+    return copy(queue, device_memory, host, bytes, TW_CUDA_UPLOAD, error);
 }
 
 static tw_status download(tw_queue *queue, void *host, const void *device_memory, size_t bytes, tw_error *error)
 {
-    return copy(queue, host, device_memory, bytes, error);
+    tw_status status = copy(queue, host, device_memory, bytes, TW_CUDA_DOWNLOAD, error);
+    cudaError_t failure = status == TW_OK ? cudaStreamSynchronize(queue->stream) : cudaSuccess;
+    return failure == cudaSuccess ? status : tw_cuda_fail(queue->device, failure, "copying", error);
 }
 
 /* ---- queues ---- */
@@ -152,9 +171,12 @@ static void destroy_queue(tw_queue *queue)
 {
     cudaSetDevice(queue->device->index);
     if (queue->graph) cudaGraphExecDestroy(queue->graph);
-    if (queue->begin) cudaEventDestroy(queue->begin);
-    if (queue->end) cudaEventDestroy(queue->end);
-    if (queue->stream) cudaStreamDestroy(queue->stream);
+    for (int i = 0; i < TW_CUDA_EVENTS; i++)
+        if (queue->events[i]) cudaEventDestroy(queue->events[i]);
+    if (queue->stream) {
+        cudaStreamSynchronize(queue->stream); /* what it copied, other streams may read */
+        cudaStreamDestroy(queue->stream);
+    }
     tw_device_release(&queue->device->base);
     free(queue);
 }
@@ -167,8 +189,7 @@ static tw_status create_queue(tw_device *device, tw_queue **out, tw_error *error
     tw_device_retain(device);
     cudaError_t failure = cudaSetDevice(queue->device->index);
     if (failure == cudaSuccess) failure = cudaStreamCreateWithFlags(&queue->stream, cudaStreamNonBlocking);
-    if (failure == cudaSuccess) failure = cudaEventCreate(&queue->begin);
-    if (failure == cudaSuccess) failure = cudaEventCreate(&queue->end);
+    for (int i = 0; i < TW_CUDA_EVENTS && failure == cudaSuccess; i++) failure = cudaEventCreate(&queue->events[i]);
     if (failure == cudaSuccess) {
         *out = queue;
         return TW_OK;
@@ -184,7 +205,9 @@ static tw_status enqueue(tw_queue *queue, const tw_design *const *designs, const
                          tw_error *error)
 {
     for (size_t i = 0; i < count; i++) {
+        nvtxRangePushA(steps[i].name ? steps[i].name : designs[i]->op);
         tw_status status = designs[i]->run(&steps[i], queue);
+        nvtxRangePop();
         if (status != TW_OK)
             return tw_fail(error, status, "%s: %s %s could not be launched", queue->device->base.info.id,
                            designs[i]->op, designs[i]->name);
@@ -210,19 +233,36 @@ static tw_status capture(tw_queue *queue, const tw_design *const *designs, const
     return status;
 }
 
+static cudaError_t seconds_between(tw_queue *queue, int begin, int end, double *seconds)
+{
+    float milliseconds = 0;
+    cudaError_t failure = cudaEventSynchronize(queue->events[end]);
+    if (failure == cudaSuccess) failure = cudaEventElapsedTime(&milliseconds, queue->events[begin], queue->events[end]);
+    *seconds = milliseconds * 1e-3;
+    return failure;
+}
+
+static tw_status times(tw_queue *queue, tw_run_times *times, tw_error *error)
+{
+    double *const parts[] = {&times->upload, &times->device, &times->download};
+    cudaError_t failure = cudaSetDevice(queue->device->index);
+    for (int i = 0; i < 3 && failure == cudaSuccess; i++) {
+        *parts[i] = NAN;
+        if (queue->recorded & 2u << 2 * i) failure = seconds_between(queue, 2 * i, 2 * i + 1, parts[i]);
+    }
+    return failure == cudaSuccess ? TW_OK : tw_cuda_fail(queue->device, failure, "timing", error);
+}
+
 static tw_status run_timed(tw_queue *queue, const tw_design *const *designs, const tw_step *steps, size_t count,
                            double *step_seconds, tw_error *error)
 {
     for (size_t i = 0; i < count; i++) {
-        float milliseconds = 0;
-        cudaError_t failure = cudaEventRecord(queue->begin, queue->stream);
+        cudaError_t failure = record(queue, TW_CUDA_BEGIN);
         tw_status status = enqueue(queue, &designs[i], &steps[i], 1, error);
         if (status != TW_OK) return status;
-        if (failure == cudaSuccess) failure = cudaEventRecord(queue->end, queue->stream);
-        if (failure == cudaSuccess) failure = cudaEventSynchronize(queue->end);
-        if (failure == cudaSuccess) failure = cudaEventElapsedTime(&milliseconds, queue->begin, queue->end);
+        if (failure == cudaSuccess) failure = record(queue, TW_CUDA_END);
+        if (failure == cudaSuccess) failure = seconds_between(queue, TW_CUDA_BEGIN, TW_CUDA_END, &step_seconds[i]);
         if (failure != cudaSuccess) return tw_cuda_fail(queue->device, failure, designs[i]->name, error);
-        step_seconds[i] = milliseconds * 1e-3;
     }
     return TW_OK;
 }
@@ -233,11 +273,16 @@ static tw_status run_steps(tw_queue *queue, const tw_design *const *designs, con
     cudaError_t failure = cudaSetDevice(queue->device->index);
     if (failure != cudaSuccess) return tw_cuda_fail(queue->device, failure, "selecting the device", error);
     if (step_seconds) return run_timed(queue, designs, steps, count, step_seconds, error);
-    if (!queue->graph || queue->steps != steps || queue->count != count) {
-        tw_status status = capture(queue, designs, steps, count, error);
-        if (status != TW_OK) return status;
-    }
-    failure = cudaGraphLaunch(queue->graph, queue->stream);
+    tw_status status = TW_OK;
+    const bool graphs = !queue->device->no_graphs;
+    if (graphs && (!queue->graph || queue->steps != steps || queue->count != count))
+        status = capture(queue, designs, steps, count, error);
+    if (status != TW_OK) return status;
+    failure = record(queue, TW_CUDA_BEGIN);
+    if (!graphs) status = enqueue(queue, designs, steps, count, error);
+    if (status != TW_OK) return status;
+    if (graphs && failure == cudaSuccess) failure = cudaGraphLaunch(queue->graph, queue->stream);
+    if (failure == cudaSuccess) failure = record(queue, TW_CUDA_END);
     if (failure == cudaSuccess) failure = cudaStreamSynchronize(queue->stream);
     return failure == cudaSuccess ? TW_OK : tw_cuda_fail(queue->device, failure, "running", error);
 }
@@ -265,4 +310,5 @@ const tw_backend tw_cuda_backend = {
     .queue_create = create_queue,
     .queue_destroy = destroy_queue,
     .run_steps = run_steps,
+    .times = times,
 };

@@ -16,12 +16,25 @@ typedef struct tw_cuda {
     int multiprocessors;
     int capability;   /* 90 for 9.0 */
     int shared_bytes; /* of a block, at most */
+    bool no_graphs; /* TILEWISE_CUDA_GRAPHS=off: every kernel is launched by itself, for tools that want to see them */
 } tw_cuda;
+
+/* Around the last copies to the device, the last step or steps, the last copies back. */
+enum {
+    TW_CUDA_UPLOAD,
+    TW_CUDA_UPLOADED,
+    TW_CUDA_BEGIN,
+    TW_CUDA_END,
+    TW_CUDA_DOWNLOAD,
+    TW_CUDA_DOWNLOADED,
+    TW_CUDA_EVENTS
+};
 
 struct tw_queue {
     tw_cuda *device;
     cudaStream_t stream;
-    cudaEvent_t begin, end; /* around one step, where it is timed */
+    cudaEvent_t events[TW_CUDA_EVENTS];
+    unsigned recorded; /* bits of events */
 
     /* The step list that was run last, captured; replayed while the same list is asked for. */
     cudaGraphExec_t graph;
