@@ -1,7 +1,7 @@
 # The CUDA device, where the toolkit is found; otherwise a stub that says that this build has none. Appends to `sources`,
 # sets cuda_objects and cuda_libraries. The runtime is linked statically: one binary runs with or without a driver.
 set(TILEWISE_CUDA AUTO CACHE STRING "The CUDA device: AUTO (where nvcc 12 or later is found), ON or OFF")
-set(TILEWISE_CUDA_ARCHITECTURES 75 80 86 89 90 CACHE STRING "Compute capabilities; PTX of the last is kept for later ones")
+set(TILEWISE_CUDA_ARCHITECTURES 75 80 86 89 90 90a CACHE STRING "Compute capabilities; of the last without a letter, PTX is kept for later ones")
 set(cuda_objects)
 set(cuda_libraries)
 set(cuda_found FALSE)
@@ -35,11 +35,17 @@ set_source_files_properties(src/devices/cuda/cuda.c PROPERTIES COMPILE_OPTIONS "
 
 set(nvcc_options -std=c++20 -O3 -Xcompiler=-fPIC,-fno-exceptions,-fno-rtti,-fno-threadsafe-statics,-Wall,-Wextra,-Wno-missing-field-initializers,-Wno-unused-parameter,-Wno-deprecated-enum-float-conversion
   -D_GNU_SOURCE -I${PROJECT_SOURCE_DIR}/src -I${PROJECT_SOURCE_DIR}/include)
+# wgmma exists on one architecture alone, 9.0a: the designs that are named after it are compiled for that one only, the
+# others for all the rest.
+set(generations)
+set(newest)
 foreach(architecture IN LISTS TILEWISE_CUDA_ARCHITECTURES)
-  list(APPEND nvcc_options -gencode=arch=compute_${architecture},code=sm_${architecture})
+  if(NOT architecture MATCHES "a$" OR TILEWISE_CUDA_ARCHITECTURES STREQUAL architecture)
+    list(APPEND generations -gencode=arch=compute_${architecture},code=sm_${architecture})
+    set(newest ${architecture})
+  endif()
 endforeach()
-list(GET TILEWISE_CUDA_ARCHITECTURES -1 newest)
-list(APPEND nvcc_options -gencode=arch=compute_${newest},code=compute_${newest})
+list(APPEND generations -gencode=arch=compute_${newest},code=compute_${newest})
 if(TILEWISE_WERROR)
   list(APPEND nvcc_options -Werror=all-warnings)
 endif()
@@ -48,8 +54,12 @@ foreach(source IN LISTS kernel_sources)
   file(RELATIVE_PATH name ${PROJECT_SOURCE_DIR} ${source})
   string(REPLACE / _ name ${name})
   set(object ${PROJECT_BINARY_DIR}/cuda/${name}.o)
+  set(targets ${generations})
+  if(source MATCHES "cuda_wgmma.cu$")
+    set(targets -gencode=arch=compute_90a,code=sm_90a)
+  endif()
   add_custom_command(OUTPUT ${object} DEPENDS ${source} DEPFILE ${object}.d VERBATIM COMMENT "Building CUDA object ${name}.o"
-    COMMAND ${NVCC} ${nvcc_options} -MD -MF ${object}.d -c ${source} -o ${object})
+    COMMAND ${NVCC} ${nvcc_options} ${targets} -MD -MF ${object}.d -c ${source} -o ${object})
   list(APPEND cuda_objects ${object})
 endforeach()
 file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/cuda)
