@@ -68,6 +68,7 @@ PlanInfo = struct("tw_plan_info", batch=c_int, precision=c_int, steps=c_size_t, 
 StepInfo = struct("tw_step_info", name=c_char_p, op=c_char_p, design=c_char_p, output=c_char_p, note=c_char_p,
                   problem=c_char * 160, flops=c_double, bytes=c_double, predicted=c_double, workspace_bytes=c_size_t,
                   packed_bytes=c_size_t, in_layout=c_char * 16, out_layout=c_char * 16)
+RunTimes = struct("tw_run_times", upload=c_double, device=c_double, download=c_double)
 
 # ---- functions ----
 
@@ -122,6 +123,7 @@ void tw_run_release(tw_run *run);
 tw_status tw_run_execute(tw_run *run, const tw_tensor *inputs, tw_tensor *outputs, tw_error *error);
 tw_status tw_run_profile(tw_run *run, const tw_tensor *inputs, tw_tensor *outputs, double *step_seconds,
     tw_error *error);
+tw_status tw_run_measured(const tw_run *run, tw_run_times *times, tw_error *error);
 tw_status tw_run_value(const tw_run *run, const char *name, tw_tensor *tensor, tw_error *error);
 """
 

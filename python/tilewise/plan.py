@@ -35,6 +35,12 @@ class Step(NamedTuple):
     out_layout: str
 
 
+class Times(NamedTuple):
+    upload: float
+    device: float
+    download: float
+
+
 class Plan(Handle):
     """May be used from many Python threads at once: each gets a Run of its own."""
     release, kind = "tw_plan_release", "plan"
@@ -87,6 +93,11 @@ class Plan(Handle):
     def profile(self, *inputs):
         """The same and the seconds of each step, as plan.steps has them."""
         return self.thread_run.profile(*inputs)
+
+    @property
+    def times(self):
+        """Seconds of this thread's last run by the device's own clock; NaN where it has none (the CPU)."""
+        return self.thread_run.times
 
     def value(self, name):
         """Of a keep_values plan, after a run in this thread: what a layer computed."""
@@ -148,6 +159,13 @@ class Run(Handle):
     def profile(self, *inputs):
         seconds = np.zeros(self.steps)
         return self.execute(inputs, library.tw_run_profile, seconds.ctypes.data), seconds
+
+    @property
+    def times(self):
+        times = native.RunTimes()
+        with self.lock:
+            call("tw_run_measured", self.pointer, ctypes.byref(times))
+        return Times(times.upload, times.device, times.download)
 
     def value(self, name):
         tensor = native.Tensor()
