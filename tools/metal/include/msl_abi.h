@@ -1,0 +1,132 @@
+/* The C interface of a translated Metal library: what tools/metal/build makes of one .metal file exports two functions,
+ * the same two for every mode, on the CPU (plain, asan, tsan, count) and on a CUDA device (cuda).
+ *
+ *     const msl_library *msl_describe(void);
+ *     int msl_launch(const msl_launch_desc *desc, char *message, size_t message_bytes);
+ *
+ * A host opens the library with dlopen, reads the table and launches kernels by name. msl_launch blocks until the
+ * kernel has run (cuda: until it is in the stream) and returns MSL_OK, or writes one line to message: what, the
+ * kernel, and the file and line where they are known. After MSL_FAULT the buffers hold what the kernel had written.
+ * Launches of one library take turns; different libraries may run at the same time. */
+#ifndef TILEWISE_MSL_ABI_H
+#define TILEWISE_MSL_ABI_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MSL_ABI_VERSION 1
+#define MSL_MAX_BUFFERS 31 /* buffer(0) to buffer(30), as in Metal */
+
+enum msl_result {
+    MSL_OK = 0,
+    MSL_INVALID = 1, /* the launch is wrong: no such kernel, a buffer missing, too many threads */
+    MSL_FAULT = 2    /* the kernel is wrong: divergent barrier, too much threadgroup memory */
+};
+
+enum msl_space { MSL_DEVICE, MSL_CONSTANT, MSL_THREADGROUP };
+
+/* One buffer or threadgroup argument of a kernel; positions in the grid are no arguments. */
+typedef struct msl_argument {
+    const char *name;
+    uint32_t index;         /* n of [[buffer(n)]] or [[threadgroup(n)]] */
+    uint8_t space;          /* enum msl_space */
+    uint8_t writable;       /* the kernel may write it: its pointee is not const */
+    uint8_t optional;       /* [[function_constant(c)]]: may stay unbound */
+    uint32_t element_bytes; /* of the type pointed to */
+} msl_argument;
+
+typedef struct msl_kernel {
+    const char *name; /* of the function, or its [[host_name]] */
+    const msl_argument *arguments;
+    uint32_t argument_count;
+    uint8_t uses_barrier;           /* threadgroup_barrier, in it or in what it calls */
+    uint8_t uses_simdgroup;         /* simd_*, quad_*, simdgroup_barrier or simdgroup matrices */
+    uint8_t uses_simdgroup_matrix;
+    uint8_t uses_atomics;
+    uint32_t max_total_threads;     /* [[max_total_threads_per_threadgroup(n)]]; 0 where it says none */
+} msl_kernel;
+
+/* One [[function_constant(n)]] of the file. */
+typedef struct msl_constant {
+    const char *name;
+    uint32_t index;
+    uint32_t bytes; /* 1 for bool, 4 for int, uint and float */
+} msl_constant;
+
+typedef struct msl_library {
+    uint32_t abi_version;
+    const char *mode;   /* "plain", "asan", "tsan", "count", "cuda" */
+    const char *family; /* "apple7": what the translation was asked for */
+    const msl_kernel *kernels;
+    uint32_t kernel_count;
+    const msl_constant *constants;
+    uint32_t constant_count;
+} msl_library;
+
+/* bytes is the allocation's size: counters and checks use it. cuda: a device pointer. A small constant argument is
+ * passed the same way, as a pointer to its bytes (cuda: of device memory too). */
+typedef struct msl_buffer {
+    void *data;
+    size_t bytes;
+} msl_buffer;
+
+/* A value for a function constant, found by name, or by index where name is NULL. */
+typedef struct msl_constant_value {
+    const char *name;
+    uint32_t index;
+    const void *value;
+    uint32_t bytes;
+} msl_constant_value;
+
+typedef struct msl_traffic {
+    uint64_t read, written;               /* every access counted, bytes */
+    uint64_t unique_read, unique_written; /* distinct bytes of buffers (not kept for threadgroup memory: 0) */
+} msl_traffic;
+
+/* Filled by every mode but cuda: threads, threadgroups, barriers, simdgroup_operations and threadgroup_bytes. Filled
+ * by count alone: traffic, flops and special. */
+typedef struct msl_counters {
+    uint64_t threads, threadgroups;
+    uint64_t barriers;              /* threadgroup_barrier, once a threadgroup */
+    uint64_t simdgroup_operations;  /* once a simdgroup; simdgroup matrix products among them */
+    uint64_t simdgroup_matrix_products;
+    uint64_t threadgroup_bytes;     /* static and dynamic threadgroup memory of one threadgroup */
+    msl_traffic device, constant, threadgroup;
+    uint64_t flops;                 /* additions, multiplications, divisions; 2 for a fused pair; matrices 1024 */
+    uint64_t special;               /* exp, log, sqrt and the like */
+} msl_counters;
+
+enum msl_flags {
+    MSL_POISON = 1 /* threadgroup memory is NaN (all bits set) at the start of each threadgroup; else what was there */
+};
+
+/* Zero means the default, throughout. */
+typedef struct msl_launch_desc {
+    const char *kernel;
+    msl_buffer buffers[MSL_MAX_BUFFERS];
+    uint32_t threadgroup_bytes[MSL_MAX_BUFFERS]; /* dynamic, by [[threadgroup(n)]]; multiples of 16 */
+    const msl_constant_value *constants;
+    uint32_t constant_count;
+    uint32_t threadgroups[3]; /* dispatchThreadgroups: all three at least 1 */
+    uint32_t threads[3];      /* in a threadgroup; at most 1024 in all */
+    uint32_t grid[3];         /* dispatchThreads: the exact grid, whose last threadgroups may be smaller; 0 0 0: whole */
+    uint32_t threadgroup_limit; /* bytes; 0: 32768, or 16384 on apple4 */
+    uint32_t workers;         /* threads of the CPU; 0: as many as the machine has */
+    uint32_t flags;           /* enum msl_flags */
+    uint64_t seed;            /* 0: threads in order; else a random schedule, the same for the same seed */
+    void *stream;             /* cuda: the cudaStream_t */
+    msl_counters *counters;   /* may be NULL; overwritten */
+} msl_launch_desc;
+
+typedef const msl_library *msl_describe_function(void);
+typedef int msl_launch_function(const msl_launch_desc *desc, char *message, size_t message_bytes);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
