@@ -374,6 +374,12 @@ static void check_problem(contest *c, const tw_op *op, const void *p)
     tw_layer_destroy(layer);
 }
 
+static bool in_precision(const tw_design *design, tw_precision precision)
+{
+    unsigned in = design->precisions ? design->precisions : TW_IN_FP32;
+    return in & 1u << precision;
+}
+
 static void conclude(const contest *c)
 {
     char name[128];
@@ -384,8 +390,8 @@ static void conclude(const contest *c)
             test_begin(name);
             if (v->ran == 0 && c->designs[d]->yardstick)
                 test_skip("the library is not on this machine");
-            else if (v->ran == 0 && c->devices[i].precision != TW_PRECISION_FP32)
-                test_skip("not in this precision");
+            else if (v->ran == 0 && !in_precision(c->designs[d], c->devices[i].precision))
+                test_skip("not in %s", tw_precision_name(c->devices[i].precision));
             else if (v->ran == 0)
                 test_fail(__FILE__, __LINE__, "accepts none of the problems");
             if (v->failed)

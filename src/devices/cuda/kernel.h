@@ -45,7 +45,8 @@ __device__ static inline void tw_cuda_release(void)
 typedef struct tw_cuda_grid {
     dim3 blocks;
     unsigned threads;
-    size_t shared; /* dynamic, bytes */
+    size_t shared;    /* dynamic, bytes */
+    unsigned cluster; /* blocks along z that form a cluster, 2 to 8, where the capability is 9.0; 0: none */
 } tw_cuda_grid;
 
 template <class... Parameters, class... Arguments>
@@ -55,16 +56,19 @@ static tw_status tw_cuda_launch(tw_queue *queue, void (*kernel)(Parameters...), 
     if (grid.shared > 48 * 1024 &&
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)grid.shared) != cudaSuccess)
         return TW_FAILED;
-    cudaLaunchAttribute early = {};
-    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    early.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchAttribute attributes[2] = {};
+    attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[0].val.programmaticStreamSerializationAllowed = 1;
+    attributes[1].id = cudaLaunchAttributeClusterDimension;
+    attributes[1].val.clusterDim.x = attributes[1].val.clusterDim.y = 1;
+    attributes[1].val.clusterDim.z = grid.cluster;
     cudaLaunchConfig_t config = {};
     config.gridDim = grid.blocks;
     config.blockDim = dim3(grid.threads);
     config.dynamicSmemBytes = grid.shared;
     config.stream = queue->stream;
-    config.attrs = &early;
-    config.numAttrs = queue->device->capability >= 90 ? 1 : 0;
+    config.attrs = attributes;
+    config.numAttrs = queue->device->capability < 90 ? 0 : grid.cluster ? 2 : 1;
     return cudaLaunchKernelEx(&config, kernel, ((Parameters)arguments)...) == cudaSuccess ? TW_OK : TW_FAILED;
 }
 

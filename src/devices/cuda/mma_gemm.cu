@@ -1,0 +1,640 @@
+/* The implicit matrix product on tensor cores by mma.sync, for compute capability 8.0 and later: fp16, bf16 and tf32,
+ * sums in float32.
+ *
+ *   out[row][column] = sum over k of a[row][k] * b[column][k]      row: a pixel of the output, column: a channel of it
+ *
+ * k runs over (ky, kx, c), c fastest, in chunks of 16 bytes that never straddle two pixels, because a group's channels
+ * are whole chunks. a is never stored: a thread copies the same chunk of every 16th row of a tile, so it finds each of
+ * its rows' windows once (two divisions, as multiplications), and going along k advances one (ky, kx, c) for all of
+ * them. Padding, edges and the end of k are copies of no bytes, which write zeros. b is the packed weights, rows padded
+ * with zeros to whole tiles of 128 bytes.
+ *
+ * A block of 4 warps computes a tile of M x N in steps of 128 bytes of k (mma.cuh has the layout in shared memory).
+ * 3 or 4 steps are under way at once by cp.async, one barrier a step; a warp's fragments are read by ldmatrix one mma
+ * step ahead. The first weights are asked for before the layer before has ended. At the end sums go through shared
+ * memory, so that each thread adds bias and residual and stores 16 bytes of neighbouring channels.
+ *
+ * Where tiles are too few to fill the device, k is split among blocks. On compute capability 9.0 those of a tile form a
+ * cluster, and each adds up a share of the tile from the shared memory of all, in their order; before, partial sums go
+ * through the workspace and a second kernel adds them. Either way two runs agree to the bit.
+ *
+ * First layers have few channels, plain float32: the gathering kind of kernel loads single numbers, neighbouring lanes
+ * neighbouring pixels, converts them and stores 16 bytes into the tile; a table beside the weights says where each k
+ * lies. It also serves rows that are not whole chunks.
+ *
+ * A step of k moves (M + N) * 128 bytes from L2 for 2 * M * N * 64 operations (32 in tf32), 64 a byte in the largest
+ * tile, so L2 bounds large layers as much as the tensor cores do, and latency the small ones.
+ * (Chetlur et al. 2014; NVIDIA's CUTLASS, "Efficient GEMM in CUDA"; split k: Osama et al. 2023, section 3.) */
+#include "devices/cuda/mma.cuh"
+#include "devices/cuda/mma_gemm.h"
+
+extern "C" {
+#include "core/half.h"
+}
+
+enum { THREADS = 128, MAX_CLUSTER = 8, OUTSIDE = 1 << 30 };
+
+/* ---- what a kernel is told ---- */
+
+/* a / d for 0 <= a < 2^31 as the high half of a product (Granlund and Montgomery 1994). */
+struct divisor {
+    unsigned d, multiplier, shift;
+    __device__ unsigned quotient(unsigned a) const
+    {
+        return d == 1 ? a : __umulhi(a, multiplier) >> shift;
+    }
+};
+
+static divisor make_divisor(int d)
+{
+    unsigned shift = 0;
+    while ((1ull << (shift + 1)) < (unsigned)d) shift++;
+    return {(unsigned)d, (unsigned)(((1ull << (32 + shift)) + d - 1) / d), shift};
+}
+
+struct arguments {
+    const void *x, *w;
+    const int4 *table; /* gathering: of each k its offset in an image, its row and its column in the window */
+    const float *bias;
+    const void *residual;
+    void *out;
+    const float *partial; /* what add_parts() adds up */
+    int rows, columns;    /* of a group */
+    int channels;         /* of all groups: from a row of out to the next */
+    int column_tiles, k_tiles, split;
+    bool cluster, parts;    /* how split blocks meet: in a cluster, or by parts of their own in out */
+    bool wide_in, wide_out; /* float32 */
+    bool whole;             /* 16 bytes of out never straddle rows or groups */
+    int activation;
+    int ih, iw, sh, sw, pt, pl, dilh, dilw, kh, kw;
+    size_t image;                 /* elements; gathering */
+    int pixel_chunks, chunks;     /* of all channels and of a group's; not gathering */
+    int step_ky, step_kx, step_c; /* 128 bytes of k further */
+    divisor pixels, width, by_chunks, by_kw;
+};
+
+/* ---- the epilogue ---- */
+
+/* Bias, residual and activation of 16 bytes of a row of out, from `column` of a group on. */
+template <class Out>
+__device__ static void finish(const arguments &p, float (&v)[16 / sizeof(Out)], size_t row, int group, int column)
+{
+    constexpr int width = 16 / sizeof(Out);
+    const int channel = group * p.columns + column, left = p.columns - column;
+    const size_t at = row * p.channels + channel;
+    Out *out = (Out *)p.out + at;
+    const Out *residual = p.residual ? (const Out *)p.residual + at : nullptr;
+    if (p.whole) {
+        tw_pack<Out> pack = {};
+        if (residual) pack = tw_pack<Out>::load(residual);
+#pragma unroll
+        for (int i = 0; i < width; i++) {
+            const float sum = v[i] + (p.bias ? p.bias[channel + i] : 0.0f);
+            pack.v[i] = tw_activate(sum + pack.v[i], p.activation);
+        }
+        pack.store(out);
+        return;
+    }
+#pragma unroll
+    for (int i = 0; i < width; i++)
+        if (i < left) {
+            float sum = v[i] + (p.bias ? p.bias[channel + i] : 0.0f);
+            if (residual) sum += tw_widen(residual[i]);
+            out[i] = tw_narrow<Out>(tw_activate(sum, p.activation));
+        }
+}
+
+/* Partial sums [split][rows][channels] in the workspace, added in order; a thread has 16 bytes of out. */
+template <class Out> __global__ static void __launch_bounds__(THREADS) add_parts(const __grid_constant__ arguments p)
+{
+    constexpr int width = 16 / sizeof(Out);
+    tw_cuda_wait();
+    tw_cuda_release();
+    const int vectors = (p.channels + width - 1) / width;
+    const size_t item = (size_t)blockIdx.x * THREADS + threadIdx.x, row = item / vectors;
+    if (row >= (size_t)p.rows) return;
+    const int channel = (int)(item % vectors) * width;
+    float v[width] = {};
+    for (int part = 0; part < p.split; part++) {
+        const float *from = p.partial + ((size_t)part * p.rows + row) * p.channels + channel;
+#pragma unroll
+        for (int i = 0; i < width; i++)
+            if (channel + i < p.channels) v[i] += from[i];
+    }
+    finish<Out>(p, v, row, 0, channel);
+}
+
+#if __CUDA_ARCH__ >= 800
+
+/* A tile's sums from shared memory, rows of N + 8 floats; with a cluster, this block's share of them from all blocks. */
+template <class Out, int M, int N>
+__device__ static void emit(const arguments &p, const float *sums, int first_row, int first_column, int group, int part)
+{
+    constexpr int width = 16 / sizeof(Out), stride = N + 8;
+    const int sharers = p.cluster ? p.split : 1, share = p.cluster ? part : 0;
+    for (int item = share * THREADS + threadIdx.x; item < M * N / width; item += sharers * THREADS) {
+        const int r = item / (N / width), c = item % (N / width) * width, row = first_row + r,
+                  column = first_column + c;
+        if (row >= p.rows || column >= p.columns) continue;
+        float v[width];
+#pragma unroll
+        for (int i = 0; i < width; i += 4) {
+            const float4 *from = (const float4 *)(sums + r * stride + c + i);
+            float4 sum = p.cluster ? tw_cluster_load(from, 0) : *from;
+            for (int other = 1; other < sharers; other++) {
+                const float4 more = tw_cluster_load(from, other);
+                sum.x += more.x, sum.y += more.y, sum.z += more.z, sum.w += more.w;
+            }
+            v[i] = sum.x, v[i + 1] = sum.y, v[i + 2] = sum.z, v[i + 3] = sum.w;
+        }
+        finish<Out>(p, v, (size_t)row + (p.parts ? (size_t)part * p.rows : 0), group, column);
+    }
+}
+
+/* ---- where a tile of a comes from: two kinds ---- */
+
+/* Channels-last: chunk thread % 8 of rows thread / 8, + 16, + 32, ... by asynchronous copies. */
+template <class T, int M> struct copied {
+    static constexpr int rows = M * TW_MMA_CHUNKS / THREADS;
+    unsigned from[rows], to; /* chunks from the beginning of x, modulo 2^32, and the place in a tile */
+    int iy[rows], ix[rows];  /* of the window's first pixel */
+    int ky, kx, c;           /* of the next chunk; c counts chunks */
+
+    __device__ copied(const arguments &p, int first_row, int group, int k_tile)
+    {
+        const unsigned chunk = threadIdx.x % TW_MMA_CHUNKS, first = threadIdx.x / TW_MMA_CHUNKS;
+        const unsigned k = k_tile * TW_MMA_CHUNKS + chunk, tap = p.by_chunks.quotient(k);
+        c = (int)(k - tap * p.by_chunks.d);
+        ky = (int)p.by_kw.quotient(tap);
+        kx = (int)(tap - ky * p.by_kw.d);
+        to = tw_mma_place(first, chunk);
+#pragma unroll
+        for (int i = 0; i < rows; i++) {
+            const unsigned row = first_row + first + i * (THREADS / TW_MMA_CHUNKS);
+            const unsigned n = p.pixels.quotient(row), pixel = row - n * p.pixels.d, oy = p.width.quotient(pixel);
+            iy[i] = (int)oy * p.sh - p.pt;
+            ix[i] = (int)(pixel - oy * p.width.d) * p.sw - p.pl;
+            from[i] = ((n * p.ih + iy[i]) * p.iw + ix[i]) * p.pixel_chunks + group * p.chunks;
+            if (row >= (unsigned)p.rows) iy[i] = INT_MIN; /* stays outside whatever is added */
+        }
+    }
+
+    __device__ void load(const arguments &p, unsigned char *tile, int)
+    {
+        const int dy = ky < p.kh ? ky * p.dilh : OUTSIDE, dx = kx * p.dilw;
+        const unsigned further = ((unsigned)dy * p.iw + dx) * p.pixel_chunks + c;
+#pragma unroll
+        for (int i = 0; i < rows; i++) {
+            const bool there = (unsigned)(iy[i] + dy) < (unsigned)p.ih && (unsigned)(ix[i] + dx) < (unsigned)p.iw;
+            const size_t chunk = there ? from[i] + further : 0;
+            tw_copy_async(tw_shared_address(tile) + to + i * (THREADS / TW_MMA_CHUNKS) * TW_MMA_ROW,
+                          (const char *)p.x + chunk * TW_MMA_CHUNK, there);
+        }
+        c += p.step_c;
+        kx += p.step_kx;
+        ky += p.step_ky;
+        if (c >= p.chunks) c -= p.chunks, kx++;
+        if (kx >= p.kw) kx -= p.kw, ky++;
+    }
+};
+
+/* Plain: one row a thread, M / 16 of its chunks number by number. */
+template <class T, int M> struct gathered {
+    const char *image;
+    unsigned from;
+    int iy, ix;
+
+    __device__ gathered(const arguments &p, int first_row, int, int)
+    {
+        const unsigned row = first_row + threadIdx.x % M;
+        const unsigned n = p.pixels.quotient(row), pixel = row - n * p.pixels.d, oy = p.width.quotient(pixel);
+        const bool there = row < (unsigned)p.rows;
+        iy = (int)oy * p.sh - p.pt;
+        ix = (int)(pixel - oy * p.width.d) * p.sw - p.pl;
+        from = (unsigned)iy * p.iw + ix;
+        image = (const char *)p.x + (there ? n * p.image * (p.wide_in ? sizeof(float) : sizeof(T)) : 0);
+        if (!there) iy = INT_MIN;
+    }
+
+    __device__ void load(const arguments &p, unsigned char *tile, int k_tile)
+    {
+        constexpr int numbers = TW_MMA_CHUNK / sizeof(T);
+        for (int chunk = threadIdx.x / M; chunk < TW_MMA_CHUNKS; chunk += THREADS / M) {
+            const int4 *entry = p.table + (k_tile * TW_MMA_CHUNKS + chunk) * numbers;
+            tw_pack<T> pack;
+#pragma unroll
+            for (int i = 0; i < numbers; i++) {
+                const int4 at = __ldg(entry + i);
+                const bool there = (unsigned)(iy + at.y) < (unsigned)p.ih && (unsigned)(ix + at.z) < (unsigned)p.iw;
+                pack.v[i] = !there      ? 0.0f
+                            : p.wide_in ? ((const float *)image)[from + at.x]
+                                        : tw_widen(((const T *)image)[from + at.x]);
+            }
+            pack.store((T *)(tile + tw_mma_place(threadIdx.x % M, chunk)));
+        }
+    }
+};
+
+#endif
+
+/* ---- the kernel ---- */
+
+template <int M_, int N_, int WM_, int WN_, int STAGES_> struct tile {
+    static constexpr int M = M_, N = N_, WM = WM_, WN = WN_, stages = STAGES_;
+    static constexpr int stage = (M + N) * TW_MMA_ROW, shared = stages * stage;
+    static constexpr int blocks = 232448 / shared; /* on a multiprocessor, by 9.0's shared memory */
+    static_assert((M / WM) * (N / WN) * 32 == THREADS && WM % 16 == 0 && WN % 16 == 0, "4 warps of whole fragments");
+    static_assert(M * (N + 8) * 4 <= shared, "the sums fit");
+};
+typedef tile<128, 128, 64, 64, 3> square_tile;
+typedef tile<128, 64, 64, 32, 4> tall_tile;
+typedef tile<64, 64, 32, 32, 4> small_tile;
+typedef tile<64, 32, 32, 16, 4> narrow_tile;
+typedef tile<16, 128, 16, 32, 4> flat_tile;
+
+template <class T, class Tile, bool gather>
+__global__ static void __launch_bounds__(THREADS, Tile::blocks) multiply(const __grid_constant__ arguments p)
+{
+#if __CUDA_ARCH__ >= 800
+    extern __shared__ __align__(128) unsigned char shared[]; /* stages of M rows of a and N of b; then the sums */
+    constexpr int M = Tile::M, N = Tile::N, stages = Tile::stages, MI = Tile::WM / 16, NJ = Tile::WN / 8;
+    const int thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
+    const int row_tile = blockIdx.x / p.column_tiles;
+    const int first_row = row_tile * M, first_column = (blockIdx.x - row_tile * p.column_tiles) * N;
+    const int group = blockIdx.z / p.split, part = blockIdx.z % p.split;
+    const int begin = (int)((long long)p.k_tiles * part / p.split);
+    const int end = (int)((long long)p.k_tiles * (part + 1) / p.split);
+
+    /* Chunk thread % 8 of b's rows thread / 8, + 16, + 32, ... */
+    constexpr int b_apart = THREADS / TW_MMA_CHUNKS;
+    const int b_row = thread / TW_MMA_CHUNKS, b_rows = p.columns - first_column - b_row; /* that are there */
+    const unsigned b_to = tw_shared_address(shared) + M * TW_MMA_ROW + tw_mma_place(b_row, thread % TW_MMA_CHUNKS);
+    const size_t b_stride = (size_t)p.k_tiles * TW_MMA_ROW;
+    const char *b_from = (const char *)p.w + (size_t)(group * p.columns + first_column + b_row) * b_stride +
+                         (thread % TW_MMA_CHUNKS) * TW_MMA_CHUNK;
+    auto load_b = [&](int stage, int k_tile) {
+#pragma unroll
+        for (int i = 0; i < N / b_apart; i++) {
+            const bool there = i * b_apart < b_rows;
+            tw_copy_async(b_to + stage * Tile::stage + i * b_apart * TW_MMA_ROW,
+                          there ? b_from + i * b_apart * b_stride + (size_t)k_tile * TW_MMA_ROW : (const char *)p.w,
+                          there);
+        }
+    };
+    typename std::conditional<gather, gathered<T, M>, copied<T, M>>::type a_rows(p, first_row, group, begin);
+
+    for (int s = 0; s < stages - 1; s++)
+        if (begin + s < end) load_b(s, begin + s);
+    tw_cuda_wait();
+    for (int s = 0; s < stages - 1; s++) {
+        if (begin + s < end) a_rows.load(p, shared + s * Tile::stage, begin + s);
+        tw_copy_commit();
+    }
+    tw_cuda_release();
+
+    /* A warp's WM x WN of the tile. Lanes' addresses for ldmatrix: a's four matrices are rows 0..7 and 8..15 of the
+     * first chunk, then of the second; b's are both chunks of rows 0..7, then of 8..15. */
+    const int warp_row = warp / (N / Tile::WN) * Tile::WM, warp_column = warp % (N / Tile::WN) * Tile::WN;
+    const unsigned a_at = tw_shared_address(shared) + tw_mma_place(warp_row + lane % 16, lane / 16);
+    const unsigned b_at =
+        tw_shared_address(shared) + M * TW_MMA_ROW + tw_mma_place(warp_column + lane / 16 * 8 + lane % 8, lane / 8 % 2);
+    float sums[MI][NJ][4] = {};
+    unsigned a[2][MI][4], b[2][NJ / 2][4];
+    auto read = [&](int to, int stage,
+                    int step) { /* the swizzle is a bitwise xor, so a step further is one too */
+#pragma unroll
+                                for (int i = 0; i < MI; i++)
+                                    tw_load_matrices(a[to][i], (a_at ^ step * TW_MMA_STEP) + stage * Tile::stage +
+                                                                   i * 16 * TW_MMA_ROW);
+#pragma unroll
+                                for (int j = 0; j < NJ / 2; j++)
+                                    tw_load_matrices(b[to][j], (b_at ^ step * TW_MMA_STEP) + stage * Tile::stage +
+                                                                   j * 16 * TW_MMA_ROW);
+    };
+
+    int stage = 0;
+    for (int k_tile = begin; k_tile < end; k_tile++) {
+        tw_copy_wait<stages - 2>();
+        __syncthreads();
+        const int next = k_tile + stages - 1, free_stage = stage == 0 ? stages - 1 : stage - 1;
+        if (next < end) {
+            a_rows.load(p, shared + free_stage * Tile::stage, next);
+            load_b(free_stage, next);
+        }
+        tw_copy_commit();
+        read(0, stage, 0);
+#pragma unroll
+        for (int step = 0; step < TW_MMA_ROW / TW_MMA_STEP; step++) {
+            const int now = step % 2;
+            if ((step + 1) * TW_MMA_STEP < TW_MMA_ROW) read(1 - now, stage, step + 1);
+#pragma unroll
+            for (int i = 0; i < MI; i++) tw_mma_round(T(), a[now][i]);
+#pragma unroll
+            for (int i = 0; i < MI; i++)
+#pragma unroll
+                for (int j = 0; j < NJ; j++) tw_mma(T(), sums[i][j], a[now][i], b[now][j / 2] + j % 2 * 2);
+        }
+        stage = stage + 1 == stages ? 0 : stage + 1;
+    }
+
+    /* Lane l has columns 2 (l % 4) and the next of rows l / 4 and 8 further, in each 16 x 8. */
+    tw_copy_wait<0>();
+    __syncthreads();
+    float *tile_sums = (float *)shared;
+#pragma unroll
+    for (int i = 0; i < MI; i++)
+#pragma unroll
+        for (int j = 0; j < NJ; j++) {
+            float *to = tile_sums + (warp_row + i * 16 + lane / 4) * (N + 8) + warp_column + j * 8 + lane % 4 * 2;
+            *(float2 *)to = make_float2(sums[i][j][0], sums[i][j][1]);
+            *(float2 *)(to + 8 * (N + 8)) = make_float2(sums[i][j][2], sums[i][j][3]);
+        }
+    if (p.cluster)
+        tw_cluster_sync();
+    else
+        __syncthreads();
+    if (p.wide_out)
+        emit<float, M, N>(p, tile_sums, first_row, first_column, group, part);
+    else
+        emit<T, M, N>(p, tile_sums, first_row, first_column, group, part);
+    if (p.cluster) tw_cluster_sync(); /* the others may still read */
+#endif
+}
+
+/* ---- what to launch ---- */
+
+typedef void (*kernel)(arguments);
+
+struct kind {
+    int m, n, shared;
+    kernel kernels[3]; /* fp16, bf16, tf32 */
+};
+
+#define KIND(Tile, gather)                                                                                             \
+    {                                                                                                                  \
+        Tile::M, Tile::N, Tile::shared,                                                                                \
+        {                                                                                                              \
+            multiply<__half, Tile, gather>, multiply<__nv_bfloat16, Tile, gather>, multiply<float, Tile, gather>       \
+        }                                                                                                              \
+    }
+static const kind kinds[] = {KIND(square_tile, false), KIND(tall_tile, false), KIND(small_tile, false),
+                             KIND(narrow_tile, false), KIND(flat_tile, false)};
+static const kind gathering = KIND(small_tile, true);
+#undef KIND
+
+struct choice {
+    const kind *how;
+    int split;
+    bool cluster; /* where split is more than 1: otherwise through the workspace */
+    double seconds;
+};
+
+static size_t element(const tw_mma_gemm *g)
+{
+    return tw_dtype_bytes(tw_precision_dtype(g->precision));
+}
+
+/* Whole chunks of channels that lie together? Then rows are copied, otherwise gathered. */
+static bool copies(const tw_mma_gemm *g)
+{
+    const bool together = g->in.layout == TW_NHWC || (double)g->ih * g->iw == 1;
+    return together && g->in.dtype == tw_precision_dtype(g->precision) &&
+           g->ic / g->groups * element(g) % TW_MMA_CHUNK == 0;
+}
+
+static size_t k_tiles(const tw_mma_gemm *g)
+{
+    return ((size_t)(g->ic / g->groups) * g->kh * g->kw * element(g) + TW_MMA_ROW - 1) / TW_MMA_ROW;
+}
+
+static size_t row_count(const tw_mma_gemm *g)
+{
+    return (size_t)g->n * g->oh * g->ow;
+}
+
+static double unique_bytes(const tw_mma_gemm *g)
+{
+    return (double)g->n * g->ic * g->ih * g->iw * tw_dtype_bytes(g->in.dtype) +
+           (double)g->oc * k_tiles(g) * TW_MMA_ROW +
+           (double)row_count(g) * g->oc * tw_dtype_bytes(g->out) * (g->residual ? 2 : 1);
+}
+
+/* What the model below reckons with, by compute capability and not by measurement: a plan's workspace must fit its runs.
+ * On 9.0 mma.sync reaches some 60% of what wgmma does; the small chips sum float32 at half rate. */
+struct rates {
+    double flops, l2; /* of one multiprocessor, fp16, a second */
+    double memory;
+};
+
+static rates rates_of(const tw_cuda *cuda)
+{
+    if (cuda->capability >= 90) return {3.2e12, 45e9, 2.9e12};
+    if (cuda->capability == 80) return {2.4e12, 35e9, 1.5e12};
+    return {0.9e12, 25e9, 0.7e12};
+}
+
+/* Seconds of one way. Blocks that a multiprocessor holds at once share its tensor cores and its part of L2's bandwidth;
+ * alone, a block waits for its own copies and fragments. A round of blocks fills and drains once. */
+static double predict(const tw_mma_gemm *g, const tw_cuda *cuda, const kind *how, int split)
+{
+    const rates r = rates_of(cuda);
+    const bool gathers = how == &gathering;
+    const double blocks = ceil((double)row_count(g) / how->m) * ceil((double)(g->oc / g->groups) / how->n) * g->groups;
+    const double steps = ceil((double)k_tiles(g) / split), each = ceil(blocks * split / cuda->multiprocessors);
+    const double fit = fmax(1, floor((cuda->shared_bytes + 1024.0) / (how->shared + 1024.0)));
+    const double multiply = 2.0 * how->m * how->n * (TW_MMA_ROW / 2) / r.flops; /* half the numbers, half the rate */
+    const double busy = fmax(multiply, (how->m + how->n) * TW_MMA_ROW / r.l2 * (gathers ? 3 : 1));
+    const double alone = 0.12e-6 + 1.2 * multiply + (gathers ? 0.6e-6 : 0);
+    const double full = floor(each / fit), rest = each - full * fit;
+    double seconds = full * steps * fmax(fit * busy, alone) + ceil(each / fit) * 1.2e-6;
+    if (rest > 0) seconds += steps * fmax(rest * busy, alone);
+    return fmax(seconds, unique_bytes(g) / (0.85 * r.memory));
+}
+
+/* The one place that decides on tile and split. */
+static choice choose(const tw_mma_gemm *g, const tw_device *device)
+{
+    static const int splits[] = {1, 2, 3, 4, 5, 6, 8, 12, 16};
+    const tw_cuda *cuda = (const tw_cuda *)device;
+    const bool copied = copies(g), cluster = cuda->capability >= 90;
+    const double sums = (double)row_count(g) * g->oc * sizeof(float);
+    choice best = {NULL, 1, cluster, 1e30};
+    for (size_t i = 0; i < (copied ? sizeof kinds / sizeof *kinds : 1); i++)
+        for (size_t j = 0; j < sizeof splits / sizeof *splits; j++) {
+            const kind *how = copied ? &kinds[i] : &gathering;
+            const int split = splits[j];
+            if (how->shared > cuda->shared_bytes || (size_t)split > k_tiles(g) || (cluster && split > MAX_CLUSTER) ||
+                (double)g->groups * split > TW_CUDA_MAX_GRID_YZ || (split > 1 && sums * split > 1e9))
+                continue;
+            double seconds = predict(g, cuda, how, split) + 0.7e-6;
+            if (split > 1) seconds += cluster ? 0.8e-6 + 0.1e-6 * split : 2e-6 + sums * split / rates_of(cuda).memory;
+            if (seconds < best.seconds) best = {how, split, cluster, seconds};
+        }
+    return best;
+}
+
+/* ---- the interface ---- */
+
+extern "C" bool tw_mma_gemm_supports(const tw_mma_gemm *g, const tw_device *device, const char **reason)
+{
+    const int group = g->ic / g->groups;
+    *reason = "needs tensor cores and asynchronous copies, compute capability 8.0 or later";
+    if (((const tw_cuda *)device)->capability < 80) return false;
+    *reason = "needs channels in whole 16 bytes, or a plain input in one group";
+    if (!copies(g) && (g->in.layout != TW_PLAIN || g->groups != 1)) return false;
+    *reason = "an image of more than 2^31 - 1 elements";
+    if ((double)g->ic * g->ih * g->iw > INT_MAX) return false;
+    *reason = "an input of more than 32 GiB";
+    if ((double)g->n * g->ic * g->ih * g->iw * element(g) / TW_MMA_CHUNK > INT_MAX) return false;
+    *reason = "more than 2^31 - 129 pixels of output";
+    if ((double)g->n * g->oh * g->ow > INT_MAX - 128) return false;
+    *reason = "a window of more than 2^31 - 129 weights";
+    if ((double)group * g->kh * g->kw > INT_MAX - 128) return false;
+    *reason = "more than 2^31 - 1 tiles, or more than 65,535 groups";
+    return ceil((double)row_count(g) / 16) * ceil((double)g->oc / g->groups / 32) < INT_MAX &&
+           g->groups <= TW_CUDA_MAX_GRID_YZ;
+}
+
+extern "C" size_t tw_mma_gemm_workspace(const tw_mma_gemm *g, const tw_device *device)
+{
+    const choice how = choose(g, device);
+    return how.split == 1 || how.cluster ? 0 : row_count(g) * g->oc * how.split * sizeof(float);
+}
+
+extern "C" double tw_mma_gemm_cost(const tw_mma_gemm *g, const tw_device *device)
+{
+    return choose(g, device).seconds;
+}
+
+static size_t weight_bytes(const tw_mma_gemm *g)
+{
+    return (size_t)g->oc * k_tiles(g) * TW_MMA_ROW;
+}
+
+static size_t padded_k(const tw_mma_gemm *g)
+{
+    return k_tiles(g) * (TW_MMA_ROW / element(g));
+}
+
+extern "C" size_t tw_mma_gemm_packed_bytes(const tw_mma_gemm *g)
+{
+    return weight_bytes(g) + (copies(g) ? 0 : padded_k(g) * sizeof(int4));
+}
+
+static void narrow(tw_precision precision, float value, size_t at, void *packed)
+{
+    if (precision == TW_PRECISION_FP16)
+        ((uint16_t *)packed)[at] = tw_narrow_half(value);
+    else if (precision == TW_PRECISION_BF16)
+        ((uint16_t *)packed)[at] = tw_narrow_bfloat16(value);
+    else
+        ((float *)packed)[at] = tw_round_tf32(value);
+}
+
+/* Gathering: k as in w, (c, ky, kx), and where each is; those beyond the end are outside of any image. */
+static void pack_table(const tw_mma_gemm *g, int4 *table)
+{
+    const int window = g->kh * g->kw;
+    const size_t count = (size_t)g->ic * window;
+    for (size_t k = 0; k < padded_k(g); k++) {
+        const int c = (int)(k / window), dy = (int)(k % window) / g->kw * g->dilh, dx = (int)(k % g->kw) * g->dilw;
+        table[k] = make_int4(0, OUTSIDE, 0, 0);
+        if (k < count) table[k] = make_int4((int)((unsigned)(c * g->ih + dy) * g->iw + dx), dy, dx, 0);
+    }
+}
+
+/* [oc][k padded with zeros]: k = (ky, kx, c) where rows are copied. */
+extern "C" void tw_mma_gemm_pack(const tw_mma_gemm *g, const float *w, void *packed)
+{
+    const size_t window = copies(g) ? (size_t)g->kh * g->kw : 1, row = padded_k(g);
+    const size_t count = (size_t)(g->ic / g->groups) * g->kh * g->kw, channels = count / window;
+    memset(packed, 0, weight_bytes(g));
+    for (size_t oc = 0; oc < (size_t)g->oc; oc++)
+        for (size_t tap = 0; tap < window; tap++)
+            for (size_t c = 0; c < channels; c++)
+                narrow(g->precision, w[oc * count + c * window + tap], oc * row + tap * channels + c, packed);
+    if (!copies(g)) pack_table(g, (int4 *)((char *)packed + weight_bytes(g)));
+}
+
+static arguments make_arguments(const tw_mma_gemm *whole, const tw_step *step, const choice &how)
+{
+    tw_mma_gemm g = *whole;
+    const bool copied = copies(&g);
+    if (copied && g.kh == 1 && g.kw == 1 && g.sh == 1 && g.sw == 1 && g.oh == g.ih && g.ow == g.iw) {
+        /* One pixel in, one out: every pixel is an image. Padding can't be, since sizes agree. */
+        g.n = (int)row_count(&g);
+        g.ih = g.iw = g.oh = g.ow = 1;
+    }
+    arguments p = {};
+    p.x = step->in[0];
+    p.w = step->packed;
+    p.table = copied ? NULL : (const int4 *)((const char *)step->packed + weight_bytes(whole));
+    p.bias = g.bias ? (const float *)step->in[2] : NULL;
+    p.residual = g.residual ? step->in[3] : NULL;
+    p.out = step->out;
+    p.rows = (int)row_count(&g);
+    p.columns = g.oc / g.groups;
+    p.channels = g.oc;
+    p.column_tiles = (int)tw_ceil_div((size_t)p.columns, (size_t)how.how->n);
+    p.k_tiles = (int)k_tiles(&g);
+    p.split = how.split;
+    p.wide_in = g.in.dtype == TW_F32;
+    p.wide_out = g.out == TW_F32;
+    p.whole = p.columns * tw_dtype_bytes(g.out) % 16 == 0;
+    p.activation = g.activation;
+    p.ih = g.ih, p.iw = g.iw, p.sh = g.sh, p.sw = g.sw, p.pt = g.pt, p.pl = g.pl;
+    p.dilh = g.dilh, p.dilw = g.dilw, p.kh = g.kh, p.kw = g.kw;
+    p.image = (size_t)g.ic * g.ih * g.iw;
+    p.pixels = make_divisor(g.oh * g.ow);
+    p.width = make_divisor(g.ow);
+    p.by_kw = make_divisor(g.kw);
+    const int chunk = (int)(TW_MMA_CHUNK / element(&g));
+    p.pixel_chunks = g.ic / chunk;
+    p.chunks = copied ? g.ic / g.groups / chunk : 1;
+    p.by_chunks = make_divisor(p.chunks);
+    p.step_c = TW_MMA_CHUNKS % p.chunks;
+    p.step_kx = TW_MMA_CHUNKS / p.chunks % g.kw;
+    p.step_ky = TW_MMA_CHUNKS / p.chunks / g.kw;
+    return p;
+}
+
+/* The product's parts into the workspace, bare; then their sum. */
+static tw_status run_in_parts(kernel multiply, const tw_cuda_grid &grid, arguments p, const tw_step *step,
+                              tw_queue *queue)
+{
+    arguments bare = p;
+    bare.bias = NULL;
+    bare.residual = NULL;
+    bare.activation = TW_ACT_NONE;
+    bare.out = step->workspace;
+    bare.parts = bare.wide_out = true;
+    bare.whole = p.columns % 4 == 0;
+    tw_status status = tw_cuda_launch(queue, multiply, grid, bare);
+    if (status != TW_OK) return status;
+    p.partial = (const float *)step->workspace;
+    p.columns = p.channels; /* groups are one from here on */
+    const tw_dtype out = step->problem->out.dtype;
+    const size_t width = 16 / tw_dtype_bytes(out);
+    p.whole = (size_t)p.channels % width == 0;
+    const size_t items = (size_t)p.rows * tw_ceil_div((size_t)p.channels, width);
+    const tw_cuda_grid adding = {dim3(tw_ceil_div(items, THREADS)), THREADS, 0};
+    return tw_cuda_with_type(out, [&](auto *type) {
+        return tw_cuda_launch(queue, add_parts<std::remove_pointer_t<decltype(type)>>, adding, p);
+    });
+}
+
+extern "C" tw_status tw_mma_gemm_run(const tw_mma_gemm *g, const tw_step *step, tw_queue *queue)
+{
+    const choice how = choose(g, &queue->device->base);
+    arguments p = make_arguments(g, step, how);
+    const kernel multiply = how.how->kernels[g->precision == TW_PRECISION_FP16   ? 0
+                                             : g->precision == TW_PRECISION_BF16 ? 1
+                                                                                 : 2];
+    const unsigned row_tiles = tw_ceil_div((size_t)p.rows, (size_t)how.how->m);
+    tw_cuda_grid grid = {dim3(row_tiles * (unsigned)p.column_tiles, 1, (unsigned)(g->groups * how.split)), THREADS,
+                         (size_t)how.how->shared};
+    if (how.split > 1 && !how.cluster) return run_in_parts(multiply, grid, p, step, queue);
+    p.cluster = how.split > 1;
+    if (p.cluster) grid.cluster = (unsigned)how.split;
+    return tw_cuda_launch(queue, multiply, grid, p);
+}

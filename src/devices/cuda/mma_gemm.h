@@ -1,0 +1,36 @@
+/* The implicit matrix product on tensor cores that conv2d and linear share (mma_gemm.cu): out[pixel][oc] = the sum over
+ * window and channels of x * w, with bias, residual and activation. Compiled once; a design describes its problem. */
+#ifndef TW_DEVICES_CUDA_MMA_GEMM_H
+#define TW_DEVICES_CUDA_MMA_GEMM_H
+
+#include "devices/cuda/cuda.h"
+
+/* Sizes as in tw_conv2d. A linear layer is a 1x1 window on n images of one pixel. */
+typedef struct tw_mma_gemm {
+    tw_precision precision; /* tf32, fp16, bf16 */
+    tw_type in;             /* channels-last in the precision's own type, or plain: that type or float32 */
+    tw_dtype out;           /* the precision's own type or float32, channels-last; a residual is alike */
+    int n, groups, ic, ih, iw, oc, oh, ow;
+    int kh, kw, sh, sw, pt, pl, dilh, dilw;
+    int activation;
+    bool bias, residual;
+} tw_mma_gemm;
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Does it serve these sizes and types on this device? Layouts and types are the caller's to check. */
+bool tw_mma_gemm_supports(const tw_mma_gemm *gemm, const tw_device *device, const char **reason);
+size_t tw_mma_gemm_workspace(const tw_mma_gemm *gemm, const tw_device *device);
+size_t tw_mma_gemm_packed_bytes(const tw_mma_gemm *gemm);
+void tw_mma_gemm_pack(const tw_mma_gemm *gemm, const float *w, void *packed); /* w [oc][ic / groups][kh][kw] */
+double tw_mma_gemm_cost(const tw_mma_gemm *gemm, const tw_device *device);
+/* Operands: in = x, w, bias, residual (the last may be missing); weights from step->packed. */
+tw_status tw_mma_gemm_run(const tw_mma_gemm *gemm, const tw_step *step, tw_queue *queue);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
