@@ -259,16 +259,14 @@ static void consider_types(const tw_plan *plan, const tw_node *node, tw_problem 
     if (!best->design || c.cost < best->cost) *best = c;
 }
 
-/* All pairs of layouts; in a half precision float32 too at the ends of a node, where a value is at hand or wanted so. */
+/* All pairs of layouts; in a half precision float32 too at either end, for designs that only know that: the reorder that
+ * it takes is in the cost, and a step of its own. */
 static void consider(const tw_plan *plan, const tw_node *node, tw_problem *problem, const tw_design *design,
                      choice *best)
 {
     const tw_dtype narrow = tw_precision_dtype(plan->desc.precision);
-    const bool wide_in = narrow != TW_F32 && tw_plan_any_instance(plan, node->in[0])->type.dtype == TW_F32;
-    const bool wide_out = narrow != TW_F32 && is_output(plan, node->out);
     for (int i = 0; i < TW_LAYOUT_PAIRS; i++)
-        for (int wide = 0; wide < 4; wide++) {
-            if ((wide & 1 && !wide_in) || (wide & 2 && !wide_out)) continue;
+        for (int wide = 0; wide < (narrow == TW_F32 ? 1 : 4); wide++) {
             const choice tried = {.design = design,
                                   .in = {wide & 1 ? TW_F32 : narrow, tw_layout_pairs[i][0]},
                                   .out = {wide & 2 ? TW_F32 : narrow, tw_layout_pairs[i][1]}};

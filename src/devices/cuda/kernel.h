@@ -90,12 +90,22 @@ static inline unsigned tw_ceil_div(size_t a, size_t b)
     return (unsigned)((a + b - 1) / b);
 }
 
-/* A design's `supports`, where it takes every problem in the plain layout; others begin with it. */
+/* A design's `supports`, where it takes every problem in plain float32; others begin with it. */
 static inline bool tw_cuda_plain(const tw_problem *problem, const tw_device *device, const char **reason)
 {
     (void)device;
     *reason = "reads and writes plain float32 only";
-    return problem->out.dtype == TW_F32 && problem->in[0].layout == TW_PLAIN && problem->out.layout == TW_PLAIN;
+    return problem->in[0].dtype == TW_F32 && problem->out.dtype == TW_F32 && problem->in[0].layout == TW_PLAIN &&
+           problem->out.layout == TW_PLAIN;
+}
+
+/* The same, where each element of the output depends on the elements in its own place. */
+static inline bool tw_cuda_elementwise(const tw_problem *problem, const tw_device *device, const char **reason)
+{
+    (void)device;
+    *reason = "inputs and output in the same layout and type, plain or channels-last";
+    return problem->in[0].dtype == problem->out.dtype && problem->in[0].layout == problem->out.layout &&
+           problem->out.layout != TW_BLOCKED;
 }
 
 /* ---- element types ----

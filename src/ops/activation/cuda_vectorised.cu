@@ -1,7 +1,9 @@
-/* relu and clip, vectorised on CUDA: a thread reads and writes four elements at once, 16 bytes, so that few threads keep
- * device memory busy; what is left over at the end goes one by one. */
+/* relu and clip, vectorised on CUDA: a thread reads and writes 16 bytes at once, in whatever layout both share, so that few
+ * threads keep device memory busy; what is left over at the end goes one by one. */
 #include "devices/cuda/kernel.h"
 #include "ops/activation/activation.h"
+
+#include <type_traits>
 
 enum { THREADS = 256 };
 
@@ -10,24 +12,33 @@ __device__ static inline float clip(float v, float low, float high)
     return v < low ? low : v > high ? high : v; /* NaN passes through */
 }
 
-__global__ static void vectorised(float low, float high, const float *x, float *y, size_t count)
+template <class T>
+__global__ static void __launch_bounds__(THREADS) vectorised(float low, float high, const T *x, T *y, size_t count)
 {
-    size_t first = (size_t)blockIdx.x * THREADS + threadIdx.x, step = (size_t)gridDim.x * THREADS;
-    for (size_t i = first; i < count / 4; i += step) {
-        float4 v = ((const float4 *)x)[i];
-        ((float4 *)y)[i] =
-            make_float4(clip(v.x, low, high), clip(v.y, low, high), clip(v.z, low, high), clip(v.w, low, high));
+    constexpr int width = tw_pack<T>::width;
+    const size_t first = (size_t)blockIdx.x * THREADS + threadIdx.x, step = (size_t)gridDim.x * THREADS;
+    tw_cuda_wait();
+    tw_cuda_release();
+    for (size_t i = first; i < count / width; i += step) {
+        tw_pack<T> pack = tw_pack<T>::load(x + i * width);
+#pragma unroll
+        for (int j = 0; j < width; j++) pack.v[j] = clip(pack.v[j], low, high);
+        pack.store(y + i * width);
     }
-    if (first < count % 4) y[count - 1 - first] = clip(x[count - 1 - first], low, high);
+    if (first < count % width) y[count - 1 - first] = tw_narrow<T>(clip(tw_widen(x[count - 1 - first]), low, high));
 }
 
 static tw_status run(const tw_step *step, tw_queue *queue)
 {
     const tw_clip *p = (const tw_clip *)step->problem->params;
-    size_t count = tw_problem_elements(step->problem, 0);
-    vectorised<<<tw_cuda_blocks(count / 4 + 1, THREADS), THREADS, 0, tw_cuda_stream(queue)>>>(
-        p->low, p->high, (const float *)step->in[0], (float *)step->out, count);
-    return tw_cuda_launched();
+    const size_t count = tw_problem_elements(step->problem, 0);
+    return tw_cuda_with_type(step->problem->out.dtype, [&](auto *type) {
+        using T = std::remove_pointer_t<decltype(type)>;
+        const tw_cuda_grid grid = {dim3(tw_cuda_blocks(count / tw_pack<T>::width + tw_pack<T>::width, THREADS)),
+                                   THREADS};
+        return tw_cuda_launch(queue, vectorised<T>, grid, p->low, p->high, (const T *)step->in[0], (T *)step->out,
+                              count);
+    });
 }
 
 static double cost(const tw_problem *problem, const tw_device *device)
@@ -40,8 +51,9 @@ extern "C" const tw_design tw_relu_cuda_vectorised = {
     .device = "cuda",
     .name = "vectorised",
     .summary = "16 bytes a thread",
+    .precisions = TW_IN_ALL,
     .in_place = true,
-    .supports = tw_cuda_plain,
+    .supports = tw_cuda_elementwise,
     .cost = cost,
     .run = run,
 };
@@ -51,8 +63,9 @@ extern "C" const tw_design tw_clip_cuda_vectorised = {
     .device = "cuda",
     .name = "vectorised",
     .summary = "16 bytes a thread",
+    .precisions = TW_IN_ALL,
     .in_place = true,
-    .supports = tw_cuda_plain,
+    .supports = tw_cuda_elementwise,
     .cost = cost,
     .run = run,
 };

@@ -30,6 +30,7 @@ extern "C" const tw_design tw_batchnorm_cuda_naive = {
     .device = "cuda",
     .name = "naive",
     .summary = "one thread an element",
+    .precisions = TW_IN_ALL, /* from and to float32 */
     .in_place = true,
     .supports = tw_cuda_plain,
     .cost = tw_cuda_naive_traffic,

@@ -30,6 +30,7 @@ extern "C" const tw_design tw_concat_cuda_naive = {
     .device = "cuda",
     .name = "naive",
     .summary = "a copy kernel for each part",
+    .precisions = TW_IN_ALL, /* from and to float32 */
     .supports = tw_cuda_plain,
     .cost = tw_cuda_naive_traffic,
     .run = run,

@@ -58,6 +58,7 @@ extern "C" const tw_design tw_pool_cuda_naive = {
     .device = "cuda",
     .name = "naive",
     .summary = "one thread an output",
+    .precisions = TW_IN_ALL, /* from and to float32 */
     .supports = tw_cuda_plain,
     .cost = tw_cuda_naive_traffic,
     .run = run,

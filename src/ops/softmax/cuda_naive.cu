@@ -48,6 +48,7 @@ extern "C" const tw_design tw_softmax_cuda_naive = {
     .device = "cuda",
     .name = "naive",
     .summary = "a block for each pixel, three passes over its channels",
+    .precisions = TW_IN_ALL, /* from and to float32 */
     .in_place = true,
     .supports = tw_cuda_plain,
     .cost = tw_cuda_naive_traffic,

@@ -1,0 +1,145 @@
+/* pool, vectorised on CUDA: channels-last. A thread computes one 16-byte group of channels of one output pixel; neighbouring
+ * threads have neighbouring groups, so each step of the window is read in whole lines, and overlapping windows meet in L1
+ * and L2: x crosses device memory about once.
+ *
+ * Where the whole image is averaged and there are few images, that leaves the device idle: a block of 8 rows of 32 groups
+ * then shares each group's pixels among its rows and adds the eight sums up in shared memory, always in the same order. */
+#include "devices/cuda/kernel.h"
+#include "ops/pool/pool.h"
+
+#include <type_traits>
+
+enum { THREADS = 256, GROUPS = 32, SHARES = THREADS / GROUPS };
+
+/* Positions begin + i * step below end, those below zero left out, and what an average that counts its padding divides by. */
+struct window {
+    int begin, end, step, divisor;
+};
+
+__device__ static window find_window(bool adaptive, int at, int in, int out, int stride, int before, int dilation,
+                                     int kernel, int after)
+{
+    if (adaptive) return {(int)((long long)at * in / out), (int)(((long long)(at + 1) * in + out - 1) / out), 1, 0};
+    int begin = at * stride - before, end = begin + dilation * (kernel - 1) + 1;
+    return {begin, min(end, in), dilation, min(end, in + after) - begin};
+}
+
+template <class T>
+__global__ static void __launch_bounds__(THREADS) vectorised(tw_pool p, const T *x, T *y, unsigned groups, size_t count)
+{
+    constexpr int width = tw_pack<T>::width;
+    const bool adaptive = p.kind == TW_POOL_ADAPTIVE_AVERAGE;
+    tw_cuda_wait();
+    tw_cuda_release();
+    for (size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x; i < count; i += (size_t)gridDim.x * THREADS) {
+        const unsigned pixel = (unsigned)(i / groups), group = (unsigned)(i - (size_t)pixel * groups);
+        const unsigned line = pixel / p.ow, image = line / p.oh;
+        const int ox = (int)(pixel - line * p.ow), oy = (int)(line - image * p.oh);
+        const window rows = find_window(adaptive, oy, p.ih, p.oh, p.sh, p.pt, p.dilh, p.kh, p.pb);
+        const window columns = find_window(adaptive, ox, p.iw, p.ow, p.sw, p.pl, p.dilw, p.kw, p.pr);
+        const T *from = x + (size_t)image * p.ih * p.iw * p.c + group * width;
+        tw_pack<T> result;
+        int found = 0;
+#pragma unroll
+        for (int j = 0; j < width; j++) result.v[j] = p.kind == TW_POOL_MAX ? -INFINITY : 0.0f;
+        for (int iy = rows.begin; iy < rows.end; iy += rows.step)
+            for (int ix = columns.begin; ix < columns.end; ix += columns.step) {
+                if (iy < 0 || ix < 0) continue;
+                const tw_pack<T> v = tw_pack<T>::load(from + ((size_t)iy * p.iw + ix) * p.c);
+                found++;
+#pragma unroll
+                for (int j = 0; j < width; j++)
+                    if (p.kind != TW_POOL_MAX)
+                        result.v[j] += v.v[j];
+                    else if (v.v[j] > result.v[j] || v.v[j] != v.v[j]) /* NaN enters, and no comparison removes it */
+                        result.v[j] = v.v[j];
+            }
+        const float divisor = p.count_include_pad ? (float)rows.divisor * (float)columns.divisor : (float)found;
+#pragma unroll
+        for (int j = 0; j < width; j++)
+            if (p.kind != TW_POOL_MAX) result.v[j] /= divisor;
+        result.store(y + i * width);
+    }
+}
+
+/* The mean of all pixels: blockIdx.x is image and 32 groups. */
+template <class T>
+__global__ static void __launch_bounds__(THREADS) average_all(const T *x, T *y, int c, int pixels, int blocks_an_image)
+{
+    constexpr int width = tw_pack<T>::width;
+    __shared__ float sums[SHARES][GROUPS][width + 1];
+    const int image = blockIdx.x / blocks_an_image, lane = threadIdx.x % GROUPS, share = threadIdx.x / GROUPS;
+    const int channel = ((int)(blockIdx.x - image * blocks_an_image) * GROUPS + lane) * width;
+    float sum[width] = {};
+    tw_cuda_wait();
+    tw_cuda_release();
+    if (channel < c) {
+        const T *from = x + (size_t)image * pixels * c + channel;
+#pragma unroll 4
+        for (int pixel = share; pixel < pixels; pixel += SHARES) {
+            const tw_pack<T> v = tw_pack<T>::load(from + (size_t)pixel * c);
+#pragma unroll
+            for (int j = 0; j < width; j++) sum[j] += v.v[j];
+        }
+    }
+#pragma unroll
+    for (int j = 0; j < width; j++) sums[share][lane][j] = sum[j];
+    __syncthreads();
+    if (share > 0 || channel >= c) return;
+    tw_pack<T> mean;
+#pragma unroll
+    for (int j = 0; j < width; j++) {
+        float total = 0;
+        for (int s = 0; s < SHARES; s++) total += sums[s][lane][j];
+        mean.v[j] = total / (float)pixels;
+    }
+    mean.store(y + (size_t)image * c + channel);
+}
+
+static tw_status run(const tw_step *step, tw_queue *queue)
+{
+    const tw_pool *p = (const tw_pool *)step->problem->params;
+    return tw_cuda_with_type(step->problem->out.dtype, [&](auto *type) {
+        using T = std::remove_pointer_t<decltype(type)>;
+        const int groups = p->c / tw_pack<T>::width;
+        const T *x = (const T *)step->in[0];
+        T *y = (T *)step->out;
+        if (p->kind == TW_POOL_ADAPTIVE_AVERAGE && p->oh == 1 && p->ow == 1) {
+            const int blocks = (int)tw_ceil_div((size_t)groups, GROUPS);
+            const tw_cuda_grid grid = {dim3((unsigned)blocks * (unsigned)p->n), THREADS};
+            return tw_cuda_launch(queue, average_all<T>, grid, x, y, p->c, p->ih * p->iw, blocks);
+        }
+        const size_t count = (size_t)p->n * p->oh * p->ow * groups;
+        const tw_cuda_grid grid = {dim3(tw_cuda_blocks(count, THREADS)), THREADS};
+        return tw_cuda_launch(queue, vectorised<T>, grid, *p, x, y, (unsigned)groups, count);
+    });
+}
+
+static bool supports(const tw_problem *problem, const tw_device *device, const char **reason)
+{
+    const tw_pool *p = (const tw_pool *)problem->params;
+    (void)device;
+    *reason = "channels-last, one element type";
+    if (problem->in[0].layout != TW_NHWC || problem->out.layout != TW_NHWC) return false;
+    if (problem->in[0].dtype != problem->out.dtype) return false;
+    *reason = "needs channels in whole 16 bytes";
+    if (p->c % (16 / (int)tw_dtype_bytes(problem->out.dtype))) return false;
+    *reason = "more than 2^31 - 1 pixels or groups of channels";
+    return (double)p->n * p->oh * p->ow < INT_MAX && (double)p->n * p->c < INT_MAX;
+}
+
+static double cost(const tw_problem *problem, const tw_device *device)
+{
+    return tw_cuda_seconds(device, 0, 1, 1.05 * tw_problem_traffic(problem), 1);
+}
+
+extern "C" const tw_design tw_pool_cuda_vectorised = {
+    .op = "pool",
+    .device = "cuda",
+    .name = "vectorised",
+    .summary = "channels-last: 16 bytes of channels a thread; global averages shared by eight threads",
+    .precisions = TW_IN_ALL,
+    .supports = supports,
+    .cost = cost,
+    .run = run,
+};
