@@ -101,7 +101,11 @@ static bool supports(const tw_problem *problem, const tw_device *device, const c
 
 static double cost(const tw_problem *problem, const tw_device *device)
 {
-    return tw_cuda_seconds(device, problem->op->flops(problem->params), 0.1, tw_problem_bytes(problem), 1);
+    const tw_conv2d *p = (const tw_conv2d *)problem->params;
+    const double channels = p->ic / p->groups, outputs = p->oc / p->groups; /* of a block's 8, the rest idle */
+    const double busy = outputs < 8 ? outputs / 8 : 1;
+    return fmax(tw_cuda_seconds(device, problem->op->flops(p), 0.1 * busy, tw_problem_bytes(problem), 1),
+                channels * 0.5e-6); /* each is staged behind a barrier */
 }
 
 extern "C" const tw_design tw_conv2d_cuda_tiled = {
