@@ -48,7 +48,36 @@ TW_INLINE lanes lanes_all(float s)
     return s - (lanes){0};
 }
 
-/* The first n; the others `rest`. */
+/* The first n, at most all; the others `rest`, or left as they are. */
+#if defined(__AVX512F__)
+TW_INLINE lanes lanes_load_part(const float *p, size_t n, float rest)
+{
+    return (lanes)_mm512_mask_loadu_ps((tw_register)lanes_all(rest), (__mmask16)((1u << n) - 1), p);
+}
+
+TW_INLINE void lanes_store_part(float *p, lanes v, size_t n)
+{
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (tw_register)v);
+}
+#elif defined(__AVX2__)
+TW_INLINE __m256i lanes_first(size_t n)
+{
+    const lanes_int order = {0, 1, 2, 3, 4, 5, 6, 7};
+    return (__m256i)(order < (int32_t)n);
+}
+
+TW_INLINE lanes lanes_load_part(const float *p, size_t n, float rest)
+{
+    const __m256i first = lanes_first(n);
+    const lanes_int loaded = (lanes_int)_mm256_maskload_ps(p, first), others = (lanes_int)lanes_all(rest);
+    return (lanes)(loaded | (others & ~(lanes_int)first));
+}
+
+TW_INLINE void lanes_store_part(float *p, lanes v, size_t n)
+{
+    _mm256_maskstore_ps(p, lanes_first(n), (tw_register)v);
+}
+#else
 TW_INLINE lanes lanes_load_part(const float *p, size_t n, float rest)
 {
     lanes v = lanes_all(rest);
@@ -60,6 +89,7 @@ TW_INLINE void lanes_store_part(float *p, lanes v, size_t n)
 {
     memcpy(p, &v, n * sizeof *p);
 }
+#endif
 
 /* b where one is NaN: x86's instructions give their second operand. */
 TW_INLINE lanes lanes_max(lanes a, lanes b)

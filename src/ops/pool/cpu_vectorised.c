@@ -188,18 +188,23 @@ TW_INLINE float combine_one(const job *j, float a, float b)
     return b > a || b != b ? b : a;
 }
 
-/* The window's rows as one: line[before + ix]. */
+/* The window's rows as one: line[before + ix]. Behind the last, as much of a vector as is left over is padding again. */
 static void reduce_rows(const job *j, const float *x, span rows, float *line)
 {
-    size_t width = (size_t)j->columns.in;
-    memcpy(line, x + (size_t)rows.begin * width, width * sizeof *line);
-    for (int iy = rows.begin + j->rows.dilation; iy < rows.end; iy += j->rows.dilation) {
-        const float *row = x + (size_t)iy * width;
-        size_t i = 0;
-        for (; i + TW_LANES <= width; i += TW_LANES)
-            lanes_store(line + i, combine(j, lanes_load(line + i), lanes_load(row + i)));
-        for (; i < width; i++) line[i] = combine_one(j, line[i], row[i]);
+    const size_t width = (size_t)j->columns.in, step = (size_t)j->rows.dilation * width;
+    const float *first = x + (size_t)rows.begin * width, *end = x + (size_t)rows.end * width;
+    const float padding = j->max ? -INFINITY : 0;
+    size_t i = 0;
+    for (; i + TW_LANES <= width; i += TW_LANES) {
+        lanes v = lanes_load(first + i);
+        for (const float *row = first + step; row < end; row += step) v = combine(j, v, lanes_load(row + i));
+        lanes_store(line + i, v);
     }
+    if (i == width) return;
+    lanes v = lanes_load_part(first + i, width - i, padding);
+    for (const float *row = first + step; row < end; row += step)
+        v = combine(j, v, lanes_load_part(row + i, width - i, padding));
+    lanes_store(line + i, v);
 }
 
 /* TW_LANES dense windows of stride 1 or 2 from line[0] on. */
