@@ -235,7 +235,7 @@ const char *tw_graph_parameter(const tw_graph *graph, size_t index, tw_tensor *v
 void tw_graph_alias(tw_graph *graph, const char *parameter, const char *alias);
 /* Gives every parameter its data: views of `weights`, which the graph keeps alive (float16 and bfloat16 are widened).
  * Missing and mis-shaped tensors are named, with both shapes, and then nothing has changed; tensors that no parameter
- * asks for are ignored. TW_INVALID after a plan was made of the graph, which reads the parameters; so is tw_graph_init. */
+ * asks for are ignored. TW_INVALID while there is a plan of the graph, which reads the parameters; so is tw_graph_init. */
 tw_status tw_graph_bind(tw_graph *graph, tw_weights *weights, tw_error *error);
 
 typedef enum tw_init_scheme {

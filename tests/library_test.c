@@ -174,6 +174,25 @@ static void coordinates_beyond_int_are_refused(void)
     tw_graph_release(graph);
 }
 
+/* Where every name was compared with all before it, this took half a minute. */
+static void long_chains(void)
+{
+    enum { NODES = 1 << 17, SECONDS = 10 };
+    char name[32];
+    tw_graph *graph;
+    time_t start = time(NULL);
+    CHECK(tw_graph_create("net", &graph, &error) == TW_OK);
+    tw_value x = tw_graph_input(graph, "x", &(tw_shape){2, {1, 8}});
+    for (int i = 0; i < NODES; i++) {
+        snprintf(name, sizeof name, "relu%d", i);
+        x = tw_graph_relu(graph, x, name);
+        CHECK(tw_graph_find(graph, name) == x);
+    }
+    CHECK(tw_graph_find(graph, "relu") < 0 && tw_graph_find(graph, "x") == 0);
+    CHECK_MSG(time(NULL) - start < SECONDS, "%ld seconds", (long)(time(NULL) - start));
+    tw_graph_release(graph);
+}
+
 /* ---- plans ---- */
 
 /* A plan reads parameters where they are: they must stay. */
@@ -186,6 +205,7 @@ static void parameters_stay_under_a_plan(void)
     CHECK(tw_plan_create(net.graph, net.device, NULL, &plan, &error) == TW_OK);
     CHECK(tw_graph_init(net.graph, &(tw_init_desc){.seed = 3}, &error) == TW_INVALID);
     tw_plan_release(plan);
+    CHECK(tw_graph_init(net.graph, &(tw_init_desc){.seed = 3}, &error) == TW_OK);
     close_network(&net);
 }
 
@@ -216,6 +236,9 @@ static void unbound_parameters_are_named(void)
     CHECK(tw_device_open("cpu", NULL, &net.device, &error) == TW_OK);
     CHECK(tw_plan_create(net.graph, net.device, NULL, &plan, &error) == TW_INVALID);
     CHECK_CONTAINS(error.message, "conv1.weight");
+    CHECK_MSG(tw_graph_init(net.graph, &(tw_init_desc){.seed = 3}, &error) == TW_OK, "after it: %s", error.message);
+    CHECK(tw_plan_create(net.graph, net.device, NULL, &plan, &error) == TW_OK);
+    tw_plan_release(plan);
     close_network(&net);
 }
 
@@ -521,6 +544,7 @@ int main(int argc, char **argv)
     static const test_case cases[] = {
         {"the first error is kept", first_error_is_kept},
         {"names are unique", names_are_unique},
+        {"long chains", long_chains},
         {"foreign values are refused", foreign_values_are_refused},
         {"overflowing shapes are refused", overflowing_shapes_are_refused},
         {"parameters are not activations", parameters_are_not_activations},

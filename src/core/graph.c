@@ -52,7 +52,9 @@ void tw_graph_release(tw_graph *graph)
         free(graph->nodes[i].params);
     }
     for (int i = 0; i < graph->n_weights; i++) tw_weights_release(graph->weights[i]);
+    if (graph->origin) __atomic_sub_fetch(&graph->origin->copies, 1, __ATOMIC_RELEASE);
     tw_graph_release(graph->origin);
+    tw_names_free(&graph->names);
     free(graph->values);
     free(graph->nodes);
     free(graph->inputs);
@@ -112,9 +114,7 @@ static bool append(int **list, int *count, int value)
 
 tw_value tw_graph_find(const tw_graph *graph, const char *name)
 {
-    for (int i = 0; i < graph->n_values; i++)
-        if (strcmp(graph->values[i].name, name) == 0) return i;
-    return FAILED;
+    return tw_names_find(&graph->names, name);
 }
 
 static int add_value(tw_graph *graph, const char *name, tw_value_kind kind, const tw_shape *shape)
@@ -125,7 +125,8 @@ static int add_value(tw_graph *graph, const char *name, tw_value_kind kind, cons
     if (tw_shape_count(shape, TW_F32, &count, &inner) != TW_OK)
         return fail(graph, TW_INVALID, "%s: %s", name, inner.message);
     char *copy = tw_strdup(name);
-    if (!copy || !grow((void **)&graph->values, &graph->values_capacity, graph->n_values, sizeof *graph->values)) {
+    if (!copy || !grow((void **)&graph->values, &graph->values_capacity, graph->n_values, sizeof *graph->values) ||
+        !tw_names_add(&graph->names, copy, graph->n_values)) {
         free(copy);
         return fail(graph, TW_OUT_OF_MEMORY, "out of memory for %d values", graph->n_values);
     }
@@ -513,11 +514,17 @@ void tw_graph_alias(tw_graph *graph, const char *parameter, const char *alias)
     if (!graph->values[value].alias) fail(graph, TW_OUT_OF_MEMORY, "out of memory for an alias");
 }
 
+static tw_status check_unplanned(const tw_graph *graph, tw_error *error)
+{
+    if (__atomic_load_n(&graph->copies, __ATOMIC_ACQUIRE) == 0) return TW_OK;
+    return tw_fail(error, TW_INVALID, "%s: a plan was made of the graph and reads its parameters", graph->name);
+}
+
 tw_status tw_graph_own_parameter(tw_graph *graph, size_t index, float **data, tw_error *error)
 {
     tw_graph_value *value = &graph->values[graph->parameters[index]];
-    if (__atomic_load_n(&graph->planned, __ATOMIC_ACQUIRE))
-        return tw_fail(error, TW_INVALID, "%s: a plan was made of the graph and reads its parameters", graph->name);
+    tw_status status = check_unplanned(graph, error);
+    if (status != TW_OK) return status;
     size_t bytes = tw_layout_count(&value->shape, TW_PLAIN) * sizeof(float);
     float *fresh = tw_alloc(bytes);
     if (!fresh) return tw_no_memory(error, bytes, value->name);
@@ -595,8 +602,7 @@ tw_status tw_graph_bind(tw_graph *graph, tw_weights *weights, tw_error *error)
 {
     const tw_tensor *tensor = NULL;
     tw_status status = tw_graph_check(graph, error);
-    if (status == TW_OK && __atomic_load_n(&graph->planned, __ATOMIC_ACQUIRE))
-        status = tw_fail(error, TW_INVALID, "%s: a plan was made of the graph and reads its parameters", graph->name);
+    if (status == TW_OK) status = check_unplanned(graph, error);
     for (int i = 0; status == TW_OK && i < graph->n_parameters; i++)
         status = find_tensor(graph, i, weights, &tensor, error);
     if (status != TW_OK) return status;
@@ -659,7 +665,7 @@ static bool copy_contents(const tw_graph *graph, tw_graph *copy)
         copy->values[i].alias = NULL;
         copy->values[i].name = tw_strdup(graph->values[i].name);
         copy->n_values = i + 1;
-        if (!copy->values[i].name) return false;
+        if (!copy->values[i].name || !tw_names_add(&copy->names, copy->values[i].name, i)) return false;
     }
     for (int i = 0; i < graph->n_nodes; i++) {
         const tw_node *from = &graph->nodes[i];
@@ -680,7 +686,7 @@ tw_status tw_graph_copy(tw_graph *graph, int batch, tw_graph **copy, tw_error *e
     if (status == TW_OK) status = tw_graph_create(graph->name, copy, error);
     if (status != TW_OK) return status;
     (*copy)->origin = graph;
-    __atomic_store_n(&graph->planned, true, __ATOMIC_RELEASE);
+    __atomic_add_fetch(&graph->copies, 1, __ATOMIC_RELAXED);
     tw_graph_retain(graph);
     if (!copy_contents(graph, *copy)) {
         status = tw_no_memory(error, (size_t)graph->n_values, "a copy of the graph");

@@ -2,6 +2,7 @@
 #ifndef TW_CORE_GRAPH_H
 #define TW_CORE_GRAPH_H
 
+#include "core/names.h"
 #include "core/op.h"
 #include "core/weights.h"
 
@@ -38,6 +39,7 @@ struct tw_graph {
     char *name;
     tw_graph_value *values;
     int n_values, values_capacity;
+    tw_names names; /* of the values */
     tw_node *nodes; /* in topological order */
     int n_nodes, nodes_capacity;
     int *inputs, *outputs, *parameters;
@@ -45,8 +47,8 @@ struct tw_graph {
     tw_weights **weights; /* kept alive */
     int n_weights;
     tw_graph *origin; /* of a copy: keeps the parameters' data alive */
+    int copies;       /* atomic: living ones, which read the parameters' data */
     tw_error first_error;
-    bool planned;   /* atomic: a plan reads the parameters' data */
     int references; /* atomic */
 };
 

@@ -25,11 +25,11 @@ __attribute__((format(printf, 4, 5))) static bool append(char *text, size_t size
     return true;
 }
 
-/* Has an earlier refusal the same words? */
-static bool seen_before(const tw_onnx_import *import, size_t index)
+/* Is the refusal of one of these kinds, each given by its first refusal? */
+static bool is_known(const tw_onnx_import *import, const size_t *kinds, size_t count, size_t index)
 {
-    for (size_t i = 0; i < index; i++)
-        if (strcmp(import->refusals[i].what, import->refusals[index].what) == 0) return true;
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(import->refusals[kinds[i]].what, import->refusals[index].what) == 0) return true;
     return false;
 }
 
@@ -58,11 +58,11 @@ static tw_status list_refusals(tw_onnx_import *import)
 {
     enum { ROOM = 760, WORDS = 64 }; /* the file's name goes before; more kinds than WORDS are only counted */
     char text[ROOM];
-    size_t at = 0, kinds = 0, named = 0;
+    size_t firsts[WORDS + 1], at = 0, kinds = 0, named = 0;
     *text = 0;
-    for (size_t i = 0; i < import->n_refusals; i++) {
-        if (kinds > WORDS || seen_before(import, i)) continue;
-        kinds++;
+    for (size_t i = 0; i < import->n_refusals && kinds <= WORDS; i++) {
+        if (is_known(import, firsts, kinds, i)) continue;
+        firsts[kinds++] = i;
         size_t before = at;
         if (named + 1 == kinds && (kinds == 1 || append(text, ROOM, &at, ", "))) {
             if (append_group(import, i, text, ROOM, &at))

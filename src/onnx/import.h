@@ -11,8 +11,8 @@
 #ifndef TW_ONNX_IMPORT_H
 #define TW_ONNX_IMPORT_H
 
+#include "core/names.h"
 #include "core/weights.h"
-#include "onnx/import_names.h"
 #include "onnx/model.h"
 
 typedef enum tw_onnx_kind {
