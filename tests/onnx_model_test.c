@@ -3,6 +3,7 @@
 #include "onnx_build.h"
 #include "test.h"
 
+#include "onnx/external.h"
 #include "onnx/model.h"
 #include "onnx/wire.h"
 
@@ -399,6 +400,32 @@ static void external_data(void)
     }
 }
 
+/* A file is mapped once, whatever it is called; its bytes count once, so that names cannot multiply them. */
+static void one_file_of_many_names(void)
+{
+    static const char *const names[] = {"weights.bin", "./weights.bin", "weights.bin", "same.bin", ".//weights.bin"};
+    static const float numbers[8] = {0};
+    char model[600], file[600], link[600];
+    snprintf(model, sizeof model, "%s/model.onnx", test_folder());
+    snprintf(file, sizeof file, "%s/weights.bin", test_folder());
+    snprintf(link, sizeof link, "%s/same.bin", test_folder());
+    onnx_write(file, numbers, sizeof numbers);
+    CHECK(symlink("weights.bin", link) == 0);
+    tw_onnx_external external = {0};
+    tw_mapping first = {0}, mapping;
+    tw_error error;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        CHECK_MSG(tw_onnx_external_open(&external, model, names[i], &mapping, &error) == TW_OK, "%s", error.message);
+        if (i == 0) first = mapping;
+        CHECK(mapping.data == first.data && mapping.bytes == sizeof numbers);
+    }
+    CHECK(external.count == 1 && external.bytes == sizeof numbers);
+    CHECK(unlink(file) == 0 && unlink(link) == 0);
+    CHECK(tw_onnx_external_open(&external, model, names[1], &mapping, &error) == TW_OK); /* no system call */
+    CHECK(tw_onnx_external_open(&external, model, "../a", &mapping, &error) == TW_INVALID);
+    tw_onnx_external_close(&external);
+}
+
 static void limits(void)
 {
     size_t bytes;
@@ -436,6 +463,7 @@ int main(int argc, char **argv)
         {"integers of each width", integers_of_each_width},
         {"wrong tensors", wrong_tensors},
         {"external data", external_data},
+        {"one file of many names", one_file_of_many_names},
         {"limits", limits},
     };
     return test_main(argc, argv, cases, sizeof cases / sizeof *cases);

@@ -26,7 +26,7 @@ struct tw_onnx_model {
     Onnx__ModelProto *proto;
     ProtobufCAllocator allocator;
     block *blocks;
-    tw_onnx_external *external;
+    tw_onnx_external external;
     int references; /* atomic */
 };
 
@@ -65,8 +65,7 @@ static void release(void *context, void *memory)
 tw_status tw_onnx_model_charge(tw_onnx_model *model, size_t bytes, tw_error *error)
 {
     enum { FREE = 256 << 20, TIMES = 16 };
-    size_t files = model->file.bytes, most;
-    for (const tw_onnx_external *at = model->external; at; at = at->next) files += at->file.bytes;
+    size_t files = model->file.bytes + model->external.bytes, most;
     if (!tw_checked_mul(files, TIMES, &most) || !tw_checked_add(most, FREE, &most)) most = SIZE_MAX;
     if (bytes > model->limit - model->used)
         return tw_fail(error, TW_OUT_OF_MEMORY, "the model's constants need more than the limit of %zu bytes",
@@ -173,7 +172,7 @@ void tw_onnx_model_release(tw_onnx_model *model)
         free(model->blocks);
         model->blocks = next;
     }
-    tw_onnx_external_close(model->external);
+    tw_onnx_external_close(&model->external);
     if (model->file.data) tw_file_unmap(&model->file);
     free(model->path);
     free(model);
