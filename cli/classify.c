@@ -395,6 +395,7 @@ static int classify(const cli_options *options, const cli_photos *photos)
     c->options = options;
     choose_columns(options, &columns);
     tw_status status = cli_results_open(options, (tw_columns){columns.items, columns.count}, &c->results, &error);
+    if (status == TW_OK) tw_results_same_fields(c->results);
     if (status == TW_OK) status = open_all(c, photos->count, &error);
     if (status == TW_OK) status = classify_all(c, photos, &error);
     if (status == TW_OK) status = profile_layers(c, &layers, &error);

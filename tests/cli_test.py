@@ -642,6 +642,25 @@ def output_that_can_not_be_written():
 
 
 @case
+def rows_come_as_they_are_found():
+    """The last photograph of a long list is written once the first row is there; the rest waits in the pipe."""
+    folder, weights = photos(), lenet_weights()
+    for output in ["csv", "jsonl"]:
+        late = path(f"late-{output}.png")
+        names = write("late.txt", "\n".join([os.path.join(folder, "a.png")] * 2000 + [late]))
+        process = subprocess.Popen([TILEWISE, "classify", "lenet5", "--weights", weights, "--files-from", names, "-o",
+                                    output, "--top", "3"], stdout=subprocess.PIPE, text=True)
+        head = [process.stdout.readline(), process.stdout.readline()]
+        with open(late, "wb") as file:
+            file.write(png(30, 30, 5))
+        rest = process.stdout.read().splitlines()
+        process.stdout.close()
+        equal(process.wait(timeout=120), 0, f"exit status of {output}")
+        equal(len(head) + len(rest), 2001 * 3 + 1 if output == "csv" else 2001, f"lines of {output}")
+        equal(head[0].startswith("device,"), output == "csv", "a header")
+
+
+@case
 def errors_keep_their_code_without_streams():
     result = subprocess.run(["sh", "-c", 'exec "$@" >&- 2>&- <&-', "sh", TILEWISE, "inspect", "resnet19"])
     equal(result.returncode, 2, "exit status")

@@ -11,7 +11,8 @@
 struct tw_results {
     tw_results_desc desc;
     cJSON *root, *devices, *rows;
-    bool no_memory;
+    cJSON *keys; /* of CSV that is written row by row: the header's, once there is one */
+    bool same_fields, no_memory;
     int write_error; /* errno of the first write that failed */
 };
 
@@ -304,38 +305,43 @@ static void print_csv_value(FILE *out, const cJSON *value)
     free(text);
 }
 
-/* Every key of any row, in the order in which they first appear. */
-static cJSON *all_keys(const cJSON *rows)
+static void add_keys(cJSON *keys, const cJSON *row)
 {
-    cJSON *keys = cJSON_CreateObject();
-    const cJSON *row, *field;
-    cJSON_ArrayForEach(row, rows)
+    const cJSON *field;
+    cJSON_ArrayForEach(field, row)
     {
-        cJSON_ArrayForEach(field, row)
-        {
-            if (!cJSON_GetObjectItemCaseSensitive(keys, field->string)) cJSON_AddTrueToObject(keys, field->string);
-        }
+        if (!cJSON_GetObjectItemCaseSensitive(keys, field->string)) cJSON_AddTrueToObject(keys, field->string);
     }
-    return keys;
 }
 
-static void print_csv(FILE *out, const cJSON *rows)
+static void print_csv_header(FILE *out, const cJSON *keys)
 {
-    cJSON *keys = all_keys(rows);
-    const cJSON *row, *key;
+    const cJSON *key;
     cJSON_ArrayForEach(key, keys)
     {
         print_csv_field(out, key->string);
         fputc(key->next ? ',' : '\n', out);
     }
-    cJSON_ArrayForEach(row, rows)
+}
+
+static void print_csv_row(FILE *out, const cJSON *keys, const cJSON *row)
+{
+    const cJSON *key;
+    cJSON_ArrayForEach(key, keys)
     {
-        cJSON_ArrayForEach(key, keys)
-        {
-            print_csv_value(out, cJSON_GetObjectItemCaseSensitive(row, key->string));
-            fputc(key->next ? ',' : '\n', out);
-        }
+        print_csv_value(out, cJSON_GetObjectItemCaseSensitive(row, key->string));
+        fputc(key->next ? ',' : '\n', out);
     }
+}
+
+/* The header has every key of any row, in the order in which they first appear. */
+static void print_csv(FILE *out, const cJSON *rows)
+{
+    cJSON *keys = cJSON_CreateObject();
+    const cJSON *row;
+    cJSON_ArrayForEach(row, rows) add_keys(keys, row);
+    print_csv_header(out, keys);
+    cJSON_ArrayForEach(row, rows) print_csv_row(out, keys, row);
     cJSON_Delete(keys);
 }
 
@@ -376,6 +382,7 @@ void tw_results_destroy(tw_results *results)
     if (!results) return;
     cJSON_Delete(results->root);
     cJSON_Delete(results->rows);
+    cJSON_Delete(results->keys);
     free(results);
 }
 
@@ -404,20 +411,45 @@ void tw_results_field(tw_results *results, const char *name, cJSON *value)
     cJSON_AddItemToObject(results->root, name, value);
 }
 
+void tw_results_same_fields(tw_results *results)
+{
+    results->same_fields = true;
+}
+
+static void write_jsonl(tw_results *results, const cJSON *row)
+{
+    char *text = cJSON_PrintUnformatted(row);
+    if (text)
+        fprintf(results->desc.out, "%s\n", text);
+    else
+        results->no_memory = true;
+    free(text);
+}
+
+static void write_csv(tw_results *results, const cJSON *row)
+{
+    if (!results->keys) {
+        results->keys = cJSON_CreateObject();
+        add_keys(results->keys, row);
+        print_csv_header(results->desc.out, results->keys);
+    }
+    if (!row || !results->keys) results->no_memory = true;
+    print_csv_row(results->desc.out, results->keys, row);
+}
+
 void tw_results_add(tw_results *results, cJSON *row)
 {
-    if (results->desc.format == TW_FORMAT_JSONL) {
-        char *text = cJSON_PrintUnformatted(row);
-        if (text)
-            fprintf(results->desc.out, "%s\n", text);
-        else
-            results->no_memory = true;
-        if (fflush(results->desc.out) != 0 && !results->write_error) results->write_error = errno;
-        free(text);
-        cJSON_Delete(row);
+    bool csv = results->desc.format == TW_FORMAT_CSV && results->same_fields;
+    if (!csv && results->desc.format != TW_FORMAT_JSONL) {
+        if (!row || !cJSON_AddItemToArray(results->rows, row)) results->no_memory = true;
         return;
     }
-    if (!row || !cJSON_AddItemToArray(results->rows, row)) results->no_memory = true;
+    if (csv)
+        write_csv(results, row);
+    else
+        write_jsonl(results, row);
+    if (fflush(results->desc.out) != 0 && !results->write_error) results->write_error = errno;
+    cJSON_Delete(row);
 }
 
 void tw_results_add_all(tw_results *results, cJSON *rows)
@@ -446,7 +478,9 @@ tw_status tw_results_finish(tw_results *results, tw_error *error)
     switch (desc->format) {
     case TW_FORMAT_JSON: print_json(results); break;
     case TW_FORMAT_JSONL: break;
-    case TW_FORMAT_CSV: print_csv(desc->out, results->rows); break;
+    case TW_FORMAT_CSV:
+        if (!results->same_fields) print_csv(desc->out, results->rows);
+        break;
     case TW_FORMAT_MD:
         t.markdown = true;
         print_rows(&t);

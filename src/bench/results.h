@@ -78,6 +78,8 @@ void tw_results_destroy(tw_results *results);
 void tw_results_device(tw_results *results, const tw_device_info *device);
 /* A field of the JSON object beside the rows. Takes ownership. */
 void tw_results_field(tw_results *results, const char *name, cJSON *value);
+/* All rows will have the same fields: CSV is then written row by row, as JSON lines are. Before the first row. */
+void tw_results_same_fields(tw_results *results);
 /* Takes ownership of the row. JSON lines are written at once, so that a long sweep can be followed. */
 void tw_results_add(tw_results *results, cJSON *row);
 /* Each element of an array. Takes ownership. */
