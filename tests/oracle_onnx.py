@@ -1,9 +1,11 @@
-"""Networks that PyTorch exports as ONNX, read back: every intermediate against the ONNX graph evaluated by PyTorch in
-float64, the outputs against PyTorch's own network as well; then ONNX's own test cases (onnx_nodes.py).
+"""Networks that PyTorch exports as ONNX, read back: every intermediate against the same file run by onnxruntime, or,
+where Python has none, evaluated by PyTorch in float64; the outputs against PyTorch's own network as well. Then ONNX's own
+test cases (onnx_nodes.py).
 
     tests/oracle_onnx.py BUILD_DIR
 
-With TILEWISE_TEST_ALL=1 every network is exported in every way; otherwise each in one or two.
+With TILEWISE_TEST_ALL=1 every network is exported in every way; otherwise each in one or two. Prints which oracle it
+used, and the largest error of each network relative to the value's scale, its largest magnitude.
 """
 import io
 import itertools
@@ -27,6 +29,11 @@ except ImportError as missing:
     print(f"SKIP onnx: {missing}")
     print("0 passed, 0 failed, 1 skipped")
     sys.exit(0)
+
+try:
+    import onnxruntime
+except ImportError:
+    onnxruntime = None
 
 TOLERANCE = 1e-4
 
@@ -69,7 +76,24 @@ SOME = {"lenet5": [(9, True, True), (13, False, True), (16, True, False)], "resn
         "mobilenet_v2": [(16, True, True), (9, False, False)], "efficientnet_lite0": [(13, True, False)]}
 
 
-# ---- the reference ----
+# ---- the references ----
+
+
+def evaluate_by_onnxruntime(model, x):
+    """Every floating-point value of the graph, by the name under which the importer has it; and the output."""
+    graph, names = model.graph, {}
+    output = graph.output[0].name
+    for node in graph.node:
+        if node.op_type != "Constant":
+            names[node.name or node.output[0]] = node.output[0]
+    del graph.output[:]
+    graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names.values())
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # every node as it is
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    values = dict(zip(names.values(), session.run(list(names.values()), {session.get_inputs()[0].name: x})))
+    return {name: values[value] for name, value in names.items() if values[value].dtype == np.float32}, values[output]
 
 
 def axes_of(inputs, a):
@@ -125,8 +149,8 @@ EVERY.update({
 
 
 @torch.no_grad()
-def evaluate(model, x):
-    """Every value of the graph, by the name under which the importer has it."""
+def evaluate_by_pytorch(model, x):
+    """The same, all values, in float64."""
     graph, named = model.graph, {}
     values = {t.name: tensor(t) for t in graph.initializer}
     values[next(i.name for i in graph.input if i.name not in values)] = torch.from_numpy(x.astype(np.float64))
@@ -134,7 +158,8 @@ def evaluate(model, x):
     for node in graph.node:
         a = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
         y = EVERY[node.op_type]([values[name] for name in node.input], a)
-        values[node.output[0]] = named[node.name or node.output[0]] = y
+        values[node.output[0]] = y
+        named[node.name or node.output[0]] = y.numpy()
     return named, values[graph.output[0].name].numpy()
 
 
@@ -161,37 +186,51 @@ def random_statistics(net):
             nn.init.uniform_(module.running_var, 0.7, 1.3)
 
 
-def difference(actual, expected, what):
-    if actual.size != expected.size:
-        return f"{what} has {actual.size} numbers, expected {expected.size}"
-    error = np.abs(actual.ravel().astype(np.float64) - expected.ravel())
-    scale = np.abs(expected).max()
-    return None if error.max() <= TOLERANCE * scale else f"{what} is off by {error.max():.3g} of {scale:.3g}"
+class Comparison:
+    """Keeps the first thing that is wrong, and the largest error."""
+
+    def __init__(self):
+        self.wrong, self.largest, self.where, self.count = None, 0.0, "", 0
+
+    def add(self, actual, expected, what):
+        self.count += 1
+        if actual.size != expected.size:
+            self.wrong = self.wrong or f"{what} has {actual.size} numbers, expected {expected.size}"
+            return
+        scale = np.abs(expected).max()
+        error = np.abs(actual.ravel().astype(np.float64) - expected.ravel()).max() / (scale or 1)
+        if not error <= TOLERANCE:
+            self.wrong = self.wrong or f"{what} is off by {error:.3g} of its scale, {scale:.3g}"
+        if not error <= self.largest:
+            self.largest, self.where = error, what
 
 
 def check(run, folder, net, shape, way):
+    """What is compared; its `wrong` is None where all agree."""
+    comparison = Comparison()
     model = export(net, shape, way)
     path, file = os.path.join(folder, "net.onnx"), os.path.join(folder, "x.npy")
     onnx.save(model, path)
+    layers = sum(node.op_type in ("Conv", "Gemm", "Relu", "Clip") for node in model.graph.node)
     x = np.random.default_rng(5).standard_normal((2, *shape), dtype=np.float32)
     np.save(file, x)
     kind, message = run(path, "values", folder, [file])
     if kind != "ok":
-        return f"{kind}: {message}"
-    named, expected = evaluate(model, x)
-    with torch.no_grad():
-        truth = net(torch.from_numpy(x)).numpy()
-    wrong = difference(np.load(os.path.join(folder, "0.npy")), expected, "the output")
-    wrong = wrong or difference(np.load(os.path.join(folder, "0.npy")), truth, "PyTorch's output")
-    compared = 0
+        comparison.wrong = f"{kind}: {message}"
+        return comparison
+    named, expected = (evaluate_by_onnxruntime if onnxruntime else evaluate_by_pytorch)(model, x)
     with open(os.path.join(folder, "values.txt"), encoding="utf-8") as table:
         for line in table:
             index, name = line.rstrip("\n").split("\t")
             if name in named:
-                compared += 1
-                wrong = wrong or difference(np.load(os.path.join(folder, index + ".npy")), named[name].numpy(), name)
-    layers = sum(node.op_type in ("Conv", "Gemm", "Relu", "Clip") for node in model.graph.node)
-    return wrong or (None if compared >= layers else f"only {compared} values of {layers} layers were compared")
+                comparison.add(np.load(os.path.join(folder, index + ".npy")), named[name], name)
+    if comparison.count < layers and not comparison.wrong:
+        comparison.wrong = f"only {comparison.count} values of {layers} layers were compared"
+    ours = np.load(os.path.join(folder, "0.npy"))
+    comparison.add(ours, expected, "the output")
+    with torch.no_grad():
+        comparison.add(ours, net(torch.from_numpy(x)).numpy(), "PyTorch's output")
+    return comparison
 
 
 def networks(build, folder):
@@ -203,16 +242,19 @@ def networks(build, folder):
         number = list(NETWORKS).index(name)
         ways = WAYS if os.environ.get("TILEWISE_TEST_ALL") else SOME.get(name, [WAYS[(5 * number) % len(WAYS)]])
         for way in ways:
-            wrong = check(run, folder, net, shape, way)
-            passed, failed = passed + (wrong is None), failed + (wrong is not None)
-            if wrong:
-                print(f"FAIL {name}, opset {way[0]}, {'free' if way[1] else 'fixed'} batch, folding {way[2]}: {wrong}")
+            result = check(run, folder, net, shape, way)
+            passed, failed = passed + (result.wrong is None), failed + (result.wrong is not None)
+            words = f"{name}, opset {way[0]}, {'free' if way[1] else 'fixed'} batch, folding {way[2]}"
+            print(f"FAIL {words}: {result.wrong}" if result.wrong else
+                  f"{words}: {result.count} values, off by {result.largest:.2g} at most ({result.where})", flush=True)
     run.close()
     return passed, failed
 
 
 def main():
     torch.set_num_threads(1)
+    print("oracle: " + (f"onnxruntime {onnxruntime.__version__}" if onnxruntime else
+                        f"PyTorch {torch.__version__} in float64, since this Python has no onnxruntime"), flush=True)
     with tempfile.TemporaryDirectory(prefix="tilewise-test-") as folder:
         passed, failed = networks(sys.argv[1], folder)
     suite = onnx_nodes.Suite(sys.argv[1])
