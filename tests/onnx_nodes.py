@@ -27,7 +27,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SETS = ["node", "simple", "pytorch-converted", "pytorch-operator"]
 TOLERANCE = 1e-4  # of the largest magnitude of the expected output
 
-# Inputs that are parameters in a network; a node's first input never is.
+# Inputs that are parameters in a network; a node's first input is none, but for Gemm's with transA.
 PARAMETERS = {
     "Conv": {1, 2}, "Gemm": {1, 2}, "MatMul": {1}, "BatchNormalization": {1, 2, 3, 4}, "Clip": {1, 2}, "Reshape": {1},
     "Pad": {1, 2, 3}, "Slice": {1, 2, 3, 4}, "Squeeze": {1}, "Unsqueeze": {1}, "ReduceMean": {1}, "ReduceMax": {1},
@@ -102,7 +102,15 @@ def load_tensor(path):
         return None
 
 
+def weighs_left(node):
+    """Gemm with transA has its weights at the left, unless the other operand would have to be turned too."""
+    flags = {a.name: a.i for a in node.attribute}
+    return node.op_type == "Gemm" and flags.get("transA", 0) and not flags.get("transB", 0)
+
+
 def is_parameter(node, index, shape, output_shape):
+    if weighs_left(node) and index < 2:
+        return index == 0
     if index == 0:
         return False
     if node.op_type == "Add":
@@ -118,7 +126,7 @@ def make_initializers(model, arrays, outputs):
     known = {t.name for t in graph.initializer}
     names = [i.name for i in graph.input if i.name not in known]
     shapes = {name: array.shape for name, array in zip(names, arrays) if array is not None}
-    firsts = {node.input[0] for node in graph.node if node.input}
+    firsts = {node.input[0] for node in graph.node if node.input and not weighs_left(node)}
     for node in graph.node:
         shape = outputs[0].shape if outputs and outputs[0] is not None else None
         for index, name in enumerate(node.input):

@@ -107,17 +107,12 @@ static void scale_and_shift(tw_onnx_node *n, tw_onnx_value *x, const tw_shape *v
     fill_vector(n, name, "bias", vector, 0);
 }
 
-/* op with an activation at `index` and a constant at the other. */
-static void with_constant(tw_onnx_node *n, char op, int index)
+/* op with x, the operand at `index`, and a constant, the other. */
+static void combine(tw_onnx_node *n, char op, int index, tw_onnx_value *x, const tw_onnx_value *c)
 {
-    tw_onnx_value *x = tw_onnx_activation(n, index), *c = tw_onnx_constant(n, 1 - index);
     bool axes[TW_MAX_RANK];
     tw_shape pattern;
-    if (!x || !c || !constant_axes(n, x, c, axes)) return;
-    if (op == '/' && index == 1) {
-        tw_onnx_refuse(n, "by an activation");
-        return;
-    }
+    if (!constant_axes(n, x, c, axes)) return;
     tw_shape view = channel_view(x, axes, &pattern);
     float *numbers = tw_onnx_broadcast(n, &c->constant, &pattern);
     if (!numbers) return;
@@ -137,6 +132,19 @@ static void with_constant(tw_onnx_node *n, char op, int index)
         for (int64_t i = 0; i < view.dims[1]; i++) a.weight[i] = -1;
     }
     scale_and_shift(n, x, &view, &a);
+}
+
+void tw_onnx_add_constant(tw_onnx_node *n, tw_onnx_value *x, const tw_onnx_value *constant)
+{
+    combine(n, '+', 0, x, constant);
+}
+
+static void with_constant(tw_onnx_node *n, char op, int index)
+{
+    tw_onnx_value *x = tw_onnx_activation(n, index);
+    const tw_onnx_value *c = tw_onnx_constant(n, 1 - index);
+    if (op == '/' && index == 1) tw_onnx_refuse(n, "by an activation");
+    if (x && c && n->status == TW_OK) combine(n, op, index, x, c);
 }
 
 static bool is_constant(tw_onnx_node *n, int index)

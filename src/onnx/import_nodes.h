@@ -22,6 +22,8 @@ void tw_onnx_matmul(tw_onnx_node *n);
 void tw_onnx_relu(tw_onnx_node *n);
 void tw_onnx_clip(tw_onnx_node *n);
 void tw_onnx_add(tw_onnx_node *n);
+/* Output 0 is x plus a constant that broadcasts to x's shape. */
+void tw_onnx_add_constant(tw_onnx_node *n, tw_onnx_value *x, const tw_onnx_value *constant);
 void tw_onnx_sub(tw_onnx_node *n);
 void tw_onnx_mul(tw_onnx_node *n);
 void tw_onnx_div(tw_onnx_node *n);

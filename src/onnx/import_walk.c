@@ -288,7 +288,7 @@ static tw_status make_output(tw_onnx_import *import, const Onnx__ValueInfoProto 
                        info->name);
     tw_onnx_node n = {.import = import, .proto = import->proto->node[value->producer], .index = value->producer};
     if (value->order.rank) {
-        tw_onnx_refuse(&n, "to an output");
+        tw_onnx_refuse(&n, "that leaves an output transposed");
         return TW_OK;
     }
     tw_onnx_add_padding(&n, value);
