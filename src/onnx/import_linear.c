@@ -95,6 +95,7 @@ static tw_value add_linear(tw_onnx_node *n, product *p, const char *name)
     return y;
 }
 
+/* Every number times a factor; what then differs from the file loses its name there. */
 static bool scale(tw_onnx_node *n, tw_tensor *tensor, float factor, const char **name)
 {
     if (factor == 1) return true;
@@ -188,7 +189,7 @@ static bool take_bias(tw_onnx_node *n, const tw_onnx_value *c, product *p)
     return p->bias.data != NULL;
 }
 
-/* x [in][rows], transposed, times weights: [rows][out], which is left as [out][rows] with the transposition undone. */
+/* x [in][rows], transposed, times weights: [rows][out], computed as [out][rows] whose transposition is not done yet. */
 static void multiply_columns(tw_onnx_node *n, product *p)
 {
     int64_t rows = p->x->shape.dims[1];
