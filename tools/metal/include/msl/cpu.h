@@ -1,0 +1,252 @@
+// Barriers, simdgroup operations, simdgroup matrices and atomics on the CPU's fibers.
+#pragma once
+#include "msl/runtime.h"
+
+// Reading what another lane has left is the runtime's business, no access of the kernel.
+#define MSL_UNCHECKED __attribute__((no_sanitize("thread", "address"), noinline))
+// The caller's line, for reports.
+#define MSL_HERE ::msl::site here = {__builtin_FILE(), __builtin_LINE()}
+
+namespace metal {
+inline void threadgroup_barrier(mem_flags flags, MSL_HERE) { ::msl::barrier(flags != mem_flags::mem_none, here); }
+inline void simdgroup_barrier(mem_flags flags, MSL_HERE)
+{
+    ::msl::meet(nullptr, 0, ::msl::SIMD_BARRIER, flags != mem_flags::mem_none, here);
+}
+
+// One value of each lane of the simdgroup.
+template <class T> struct shared_values {
+    ::msl::meeting m;
+    static_assert(sizeof(T) <= ::msl::SLOT_BYTES, "a simdgroup operation on so large a type");
+    shared_values(const T &value, ::msl::site here)
+        : m(::msl::meet((const void *)&value, sizeof value, ::msl::SIMD_EXCHANGE, false, here))
+    {
+    }
+    bool active(uint32_t lane) const { return lane < 32 && (m.active >> lane & 1) != 0; }
+    // An inactive lane's value is undefined in Metal: here all bits are set, a NaN.
+    MSL_UNCHECKED T of(uint32_t lane) const
+    {
+        T value;
+        if (active(lane)) __builtin_memcpy((void *)&value, m.slot[lane], sizeof value);
+        else __builtin_memset((void *)&value, 0xff, sizeof value);
+        return value;
+    }
+};
+
+template <class T> T simd_shuffle(T value, ushort lane, MSL_HERE) { return shared_values<T>(value, here).of(lane); }
+template <class T> T simd_broadcast(T value, ushort lane, MSL_HERE) { return shared_values<T>(value, here).of(lane); }
+template <class T> T simd_broadcast_first(T value, MSL_HERE)
+{
+    shared_values<T> all(value, here);
+    return all.of(uint(__builtin_ctz(all.m.active)));
+}
+template <class T> T simd_shuffle_xor(T value, ushort mask, MSL_HERE)
+{
+    shared_values<T> all(value, here);
+    return all.of(all.m.lane ^ mask);
+}
+template <class T> T simd_shuffle_down(T value, ushort delta, MSL_HERE)
+{
+    shared_values<T> all(value, here);
+    return all.m.lane + delta < 32 ? all.of(all.m.lane + delta) : value;
+}
+template <class T> T simd_shuffle_up(T value, ushort delta, MSL_HERE)
+{
+    shared_values<T> all(value, here);
+    return all.m.lane >= delta ? all.of(all.m.lane - delta) : value;
+}
+template <class T> T simd_shuffle_rotate_down(T value, ushort delta, MSL_HERE)
+{
+    shared_values<T> all(value, here);
+    return all.of((all.m.lane + delta) % 32);
+}
+template <class T> T simd_shuffle_rotate_up(T value, ushort delta, MSL_HERE)
+{
+    shared_values<T> all(value, here);
+    return all.of((all.m.lane - delta) % 32);
+}
+template <class T> T quad_shuffle_xor(T value, ushort mask, MSL_HERE)
+{
+    shared_values<T> all(value, here);
+    return all.of(all.m.lane ^ (mask & 3));
+}
+template <class T> T quad_broadcast(T value, ushort lane, MSL_HERE)
+{
+    shared_values<T> all(value, here);
+    return all.of(all.m.lane / 4 * 4 + lane);
+}
+
+// Reductions over the lanes that take part, in the order of the lanes.
+template <class T, class F> T fold(const shared_values<T> &all, uint begin, uint end, T start, F join)
+{
+    T result = start;
+    for (uint lane = begin; lane < end; lane++)
+        if (all.active(lane)) result = join(result, all.of(lane));
+    return result;
+}
+#define MSL_REDUCTION(name, begin, end, start, joined)                                                                 \
+    template <class T> T name(T value, MSL_HERE)                                                                       \
+    {                                                                                                                  \
+        shared_values<T> all(value, here);                                                                             \
+        return fold(all, begin, end, T(start), [](T a, T b) { return T(joined); });                                    \
+    }
+MSL_REDUCTION(simd_sum, 0, 32, 0, a + b)
+MSL_REDUCTION(simd_product, 0, 32, 1, a *b)
+MSL_REDUCTION(simd_max, 0, 32, value, max(a, b))
+MSL_REDUCTION(simd_min, 0, 32, value, min(a, b))
+MSL_REDUCTION(simd_and, 0, 32, value, a &b)
+MSL_REDUCTION(simd_or, 0, 32, value, a | b)
+MSL_REDUCTION(simd_xor, 0, 32, 0, a ^ b)
+MSL_REDUCTION(simd_prefix_inclusive_sum, 0, all.m.lane + 1, 0, a + b)
+MSL_REDUCTION(simd_prefix_exclusive_sum, 0, all.m.lane, 0, a + b)
+MSL_REDUCTION(simd_prefix_inclusive_product, 0, all.m.lane + 1, 1, a *b)
+MSL_REDUCTION(simd_prefix_exclusive_product, 0, all.m.lane, 1, a *b)
+MSL_REDUCTION(quad_sum, all.m.lane / 4 * 4, all.m.lane / 4 * 4 + 4, 0, a + b)
+MSL_REDUCTION(quad_max, all.m.lane / 4 * 4, all.m.lane / 4 * 4 + 4, value, max(a, b))
+MSL_REDUCTION(quad_min, all.m.lane / 4 * 4, all.m.lane / 4 * 4 + 4, value, min(a, b))
+#undef MSL_REDUCTION
+
+struct simd_vote {
+    ulong bits;
+    explicit operator ulong() const { return bits; }
+};
+inline simd_vote simd_ballot(bool value, MSL_HERE)
+{
+    shared_values<bool> all(value, here);
+    ulong bits = 0;
+    for (uint lane = 0; lane < 32; lane++)
+        if (all.active(lane) && all.of(lane)) bits |= 1ul << lane;
+    return {bits};
+}
+inline bool simd_any(bool value, MSL_HERE) { return simd_ballot(value, here).bits != 0; }
+inline bool simd_all(bool value, MSL_HERE) { return simd_ballot(!value, here).bits == 0; }
+
+// An 8x8 matrix spread over the 32 lanes, two neighbours of a row to a lane, as Apple's GPUs keep it: with lane bits
+// edcba, the row is e c b, the first column d a 0.
+MSL_FUNCTION uint matrix_row(uint lane) { return (lane >> 4 & 1) << 2 | (lane >> 1 & 3); }
+MSL_FUNCTION uint matrix_column(uint lane) { return (lane >> 3 & 1) << 2 | (lane & 1) << 1; }
+MSL_FUNCTION uint matrix_lane(uint row, uint column)
+{
+    return (row >> 2) << 4 | (column >> 2) << 3 | (row & 3) << 1 | (column >> 1 & 1);
+}
+
+template <class T, int Columns, int Rows> struct simdgroup_matrix {
+    static_assert(Columns == 8 && Rows == 8, "simdgroup_matrix is 8x8");
+    vec<T, 2> mine;
+    simdgroup_matrix() = default;
+    explicit simdgroup_matrix(T diagonal)
+    {
+        uint row = matrix_row(::msl::lane()), column = matrix_column(::msl::lane());
+        mine = vec<T, 2>(row == column ? diagonal : T(0), row == column + 1 ? diagonal : T(0));
+    }
+    vec<T, 2> &thread_elements() { return mine; }
+};
+typedef simdgroup_matrix<float, 8, 8> simdgroup_float8x8;
+typedef simdgroup_matrix<half, 8, 8> simdgroup_half8x8;
+typedef simdgroup_matrix<bfloat, 8, 8> simdgroup_bfloat8x8;
+
+template <class T, int C, int R = C> simdgroup_matrix<T, C, R> make_filled_simdgroup_matrix(T value)
+{
+    simdgroup_matrix<T, C, R> m;
+    m.mine = vec<T, 2>(value);
+    return m;
+}
+// Loads and stores let no lane wait: order between lanes comes from the barriers around them, as on the GPU.
+template <class T, class P>
+void simdgroup_load(simdgroup_matrix<T, 8, 8> &m, P *from, ulong stride = 8, ulong2 origin = 0, bool transposed = false)
+{
+    static_assert(is_same_v<T, remove_cv_t<P>>, "simdgroup_load from memory of another type");
+    for (uint k = 0; k < 2; k++) {
+        ulong row = matrix_row(::msl::lane()), column = matrix_column(::msl::lane()) + k;
+        m.mine.at[k] = transposed ? from[(origin.y + column) * stride + origin.x + row]
+                                  : from[(origin.y + row) * stride + origin.x + column];
+    }
+}
+template <class T, class P>
+void simdgroup_store(const simdgroup_matrix<T, 8, 8> &m, P *to, ulong stride = 8, ulong2 origin = 0,
+                     bool transposed = false)
+{
+    static_assert(is_same_v<T, P>, "simdgroup_store to memory of another type");
+    for (uint k = 0; k < 2; k++) {
+        ulong row = matrix_row(::msl::lane()), column = matrix_column(::msl::lane()) + k;
+        (transposed ? to[(origin.y + column) * stride + origin.x + row]
+                    : to[(origin.y + row) * stride + origin.x + column]) = m.mine.at[k];
+    }
+}
+
+template <class A, class B> struct matrix_operands {
+    vec<A, 2> a;
+    vec<B, 2> b;
+};
+// d = a * b + c, each product summed in float.
+template <class D, class A, class B, class C>
+MSL_UNCHECKED void simdgroup_multiply_accumulate(simdgroup_matrix<D, 8, 8> &d, const simdgroup_matrix<A, 8, 8> &a,
+                                                 const simdgroup_matrix<B, 8, 8> &b, const simdgroup_matrix<C, 8, 8> &c,
+                                                 MSL_HERE)
+{
+    typedef matrix_operands<A, B> operands;
+    operands given = {a.mine, b.mine};
+    ::msl::meeting m = ::msl::meet((const void *)&given, sizeof given, ::msl::SIMD_MATRIX, false, here);
+    uint row = matrix_row(m.lane), column = matrix_column(m.lane);
+    float sum[2] = {float(c.mine.at[0]), float(c.mine.at[1])};
+    for (uint k = 0; k < 8; k++) {
+        float left = float(((const operands *)m.slot[matrix_lane(row, k)])->a.at[k % 2]);
+        const operands *right = (const operands *)m.slot[matrix_lane(k, column)];
+        sum[0] += left * float(right->b.at[0]);
+        sum[1] += left * float(right->b.at[1]);
+    }
+    d.mine = vec<D, 2>(D(sum[0]), D(sum[1]));
+}
+template <class D, class A, class B>
+void simdgroup_multiply(simdgroup_matrix<D, 8, 8> &d, const simdgroup_matrix<A, 8, 8> &a,
+                        const simdgroup_matrix<B, 8, 8> &b, MSL_HERE)
+{
+    simdgroup_multiply_accumulate(d, a, b, make_filled_simdgroup_matrix<float, 8>(0.0f), here);
+}
+
+// Atomics, all relaxed.
+template <class T> struct atomic {
+    T value;
+};
+typedef atomic<int> atomic_int;
+typedef atomic<uint> atomic_uint;
+typedef atomic<bool> atomic_bool;
+typedef atomic<float> atomic_float;
+template <class T> struct exactly {
+    typedef T type; // a value converts to the atomic's type
+};
+template <class T> T atomic_load_explicit(const volatile atomic<T> *a, memory_order)
+{
+    T value;
+    __atomic_load((const T *)&a->value, &value, __ATOMIC_RELAXED);
+    return value;
+}
+template <class T> void atomic_store_explicit(volatile atomic<T> *a, typename exactly<T>::type value, memory_order)
+{
+    __atomic_store((T *)&a->value, &value, __ATOMIC_RELAXED);
+}
+template <class T>
+bool atomic_compare_exchange_weak_explicit(volatile atomic<T> *a, T *expected, typename exactly<T>::type value,
+                                           memory_order, memory_order)
+{
+    return __atomic_compare_exchange((T *)&a->value, expected, &value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+#define MSL_ATOMIC(name, joined)                                                                                       \
+    template <class T> T atomic_##name##_explicit(volatile atomic<T> *a, typename exactly<T>::type y, memory_order o)  \
+    {                                                                                                                  \
+        T x = atomic_load_explicit(a, o);                                                                              \
+        while (!atomic_compare_exchange_weak_explicit(a, &x, T(joined), o, o)) {}                                      \
+        return x;                                                                                                      \
+    }
+MSL_ATOMIC(exchange, y)
+MSL_ATOMIC(fetch_add, x + y)
+MSL_ATOMIC(fetch_sub, x - y)
+MSL_ATOMIC(fetch_max, max(x, y))
+MSL_ATOMIC(fetch_min, min(x, y))
+MSL_ATOMIC(fetch_and, x &y)
+MSL_ATOMIC(fetch_or, x | y)
+MSL_ATOMIC(fetch_xor, x ^ y)
+#undef MSL_ATOMIC
+} // namespace metal
+
+#define is_function_constant_defined(name) name##_msl_defined

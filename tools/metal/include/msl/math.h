@@ -1,0 +1,202 @@
+// Metal's mathematical, integer and relational functions in their 'safe' mode: NaN and infinity count, and max and min
+// return the operand that is a number. Overloads are exact, so that max(x, 0) with x a float is ambiguous, as in Metal.
+#pragma once
+#include "msl/types.h"
+
+namespace metal {
+// One argument: float, half by way of float, and vectors component by component.
+#define MSL_MATH_1(name, value)                                                                                        \
+    MSL_FUNCTION float name(float x) { return value; }                                                                 \
+    MSL_FUNCTION half name(half h) { return half(name(float(h))); }                                                    \
+    template <class T, int N> MSL_FUNCTION vec<T, N> name(vec<T, N> v)                                                 \
+    {                                                                                                                  \
+        for (int i = 0; i < N; i++) v.at[i] = name(v.at[i]);                                                           \
+        return v;                                                                                                      \
+    }
+#define MSL_EACH_2(name)                                                                                               \
+    template <class A, class B> MSL_FUNCTION paired<A, B> name(const A &a, const B &b)                                 \
+    {                                                                                                                  \
+        typedef typename shape<paired<A, B>>::scalar S;                                                                \
+        paired<A, B> r;                                                                                                \
+        for (int i = 0; i < shape<paired<A, B>>::count; i++) r.at[i] = name(component<S>(a, i), component<S>(b, i));   \
+        return r;                                                                                                      \
+    }
+#define MSL_MATH_2(name, value)                                                                                        \
+    MSL_FUNCTION float name(float x, float y) { return value; }                                                        \
+    MSL_FUNCTION half name(half x, half y) { return half(name(float(x), float(y))); }                                  \
+    MSL_EACH_2(name)
+#define MSL_MATH                                                                                                       \
+    MSL_MATH_1(acos, ::acosf(x))                                                                                       \
+    MSL_MATH_1(acosh, ::acoshf(x))                                                                                     \
+    MSL_MATH_1(asin, ::asinf(x))                                                                                       \
+    MSL_MATH_1(asinh, ::asinhf(x))                                                                                     \
+    MSL_MATH_1(atan, ::atanf(x))                                                                                       \
+    MSL_MATH_1(atanh, ::atanhf(x))                                                                                     \
+    MSL_MATH_1(ceil, ::ceilf(x))                                                                                       \
+    MSL_MATH_1(cos, ::cosf(x))                                                                                         \
+    MSL_MATH_1(cosh, ::coshf(x))                                                                                       \
+    MSL_MATH_1(exp, ::expf(x))                                                                                         \
+    MSL_MATH_1(exp10, ::powf(10.0f, x))                                                                                \
+    MSL_MATH_1(exp2, ::exp2f(x))                                                                                       \
+    MSL_MATH_1(fabs, ::fabsf(x))                                                                                       \
+    MSL_MATH_1(floor, ::floorf(x))                                                                                     \
+    MSL_MATH_1(fract, x - ::floorf(x))                                                                                 \
+    MSL_MATH_1(log, ::logf(x))                                                                                         \
+    MSL_MATH_1(log10, ::log10f(x))                                                                                     \
+    MSL_MATH_1(log2, ::log2f(x))                                                                                       \
+    MSL_MATH_1(rint, ::rintf(x))                                                                                       \
+    MSL_MATH_1(round, ::roundf(x))                                                                                     \
+    MSL_MATH_1(rsqrt, 1.0f / ::sqrtf(x))                                                                               \
+    MSL_MATH_1(saturate, ::fminf(::fmaxf(x, 0.0f), 1.0f))                                                              \
+    MSL_MATH_1(sign, float((x > 0.0f) - (x < 0.0f)))                                                                   \
+    MSL_MATH_1(sin, ::sinf(x))                                                                                         \
+    MSL_MATH_1(sinh, ::sinhf(x))                                                                                       \
+    MSL_MATH_1(sqrt, ::sqrtf(x))                                                                                       \
+    MSL_MATH_1(tan, ::tanf(x))                                                                                         \
+    MSL_MATH_1(tanh, ::tanhf(x))                                                                                       \
+    MSL_MATH_1(trunc, ::truncf(x))                                                                                     \
+    MSL_MATH_2(atan2, ::atan2f(x, y))                                                                                  \
+    MSL_MATH_2(copysign, ::copysignf(x, y))                                                                            \
+    MSL_MATH_2(divide, x / y)                                                                                          \
+    MSL_MATH_2(fdim, ::fdimf(x, y))                                                                                    \
+    MSL_MATH_2(fmax, ::fmaxf(x, y))                                                                                    \
+    MSL_MATH_2(fmin, ::fminf(x, y))                                                                                    \
+    MSL_MATH_2(fmod, ::fmodf(x, y))                                                                                    \
+    MSL_MATH_2(pow, ::powf(x, y))                                                                                      \
+    MSL_MATH_2(powr, ::powf(x, y))                                                                                     \
+    MSL_MATH_2(step, y < x ? 0.0f : 1.0f)
+
+MSL_MATH
+namespace precise {
+MSL_MATH
+}
+namespace fast {
+MSL_MATH
+}
+#undef MSL_MATH
+
+MSL_FUNCTION float fma(float a, float b, float c) { return ::fmaf(a, b, c); }
+MSL_FUNCTION half fma(half a, half b, half c) { return half(::fmaf(float(a), float(b), float(c))); }
+template <class T, int N> MSL_FUNCTION vec<T, N> fma(vec<T, N> a, vec<T, N> b, vec<T, N> c)
+{
+    for (int i = 0; i < N; i++) a.at[i] = fma(a.at[i], b.at[i], c.at[i]);
+    return a;
+}
+MSL_FUNCTION float ldexp(float x, int e) { return ::ldexpf(x, e); }
+MSL_FUNCTION float frexp(float x, int &e) { return ::frexpf(x, &e); }
+MSL_FUNCTION float mix(float a, float b, float t) { return a + (b - a) * t; }
+MSL_FUNCTION float smoothstep(float a, float b, float x)
+{
+    float t = saturate((x - a) / (b - a));
+    return t * t * (3.0f - 2.0f * t);
+}
+template <int N> MSL_FUNCTION vec<float, N> mix(vec<float, N> a, vec<float, N> b, vec<float, N> t)
+{
+    return a + (b - a) * t;
+}
+
+// max, min, clamp, abs: one overload a type. Of two floats the one that is a number wins.
+#define MSL_ORDER(T, MAX, MIN)                                                                                         \
+    MSL_FUNCTION T max(T a, T b) { return MAX; }                                                                       \
+    MSL_FUNCTION T min(T a, T b) { return MIN; }                                                                       \
+    MSL_FUNCTION T clamp(T x, T low, T high) { return min(max(x, low), high); }                                        \
+    MSL_FUNCTION T max3(T a, T b, T c) { return max(max(a, b), c); }                                                   \
+    MSL_FUNCTION T min3(T a, T b, T c) { return min(min(a, b), c); }
+#define MSL_INTEGER(T)                                                                                                 \
+    MSL_ORDER(T, a < b ? b : a, b < a ? b : a)                                                                         \
+    MSL_FUNCTION T abs(T x) { return x < T(0) ? T(-x) : x; }                                                           \
+    MSL_FUNCTION T select(T a, T b, bool c) { return c ? b : a; }
+MSL_INTEGER(char)
+MSL_INTEGER(uchar)
+MSL_INTEGER(short)
+MSL_INTEGER(ushort)
+MSL_INTEGER(int)
+MSL_INTEGER(uint)
+MSL_INTEGER(long)
+MSL_INTEGER(ulong)
+#undef MSL_INTEGER
+MSL_ORDER(float, a != a || a < b ? b : a, a != a || b < a ? b : a)
+MSL_ORDER(half, half(max(float(a), float(b))), half(min(float(a), float(b))))
+#undef MSL_ORDER
+MSL_EACH_2(max)
+MSL_EACH_2(min)
+#undef MSL_EACH_2
+#undef MSL_MATH_1
+#undef MSL_MATH_2
+template <class T, int N, class L, class H> MSL_FUNCTION vec<T, N> clamp(const vec<T, N> &x, const L &low, const H &high)
+{
+    return min(max(x, low), high);
+}
+MSL_FUNCTION float abs(float x) { return ::fabsf(x); }
+MSL_FUNCTION half abs(half x) { return half(::fabsf(float(x))); }
+template <class T, int N> MSL_FUNCTION vec<T, N> abs(vec<T, N> v)
+{
+    for (int i = 0; i < N; i++) v.at[i] = abs(v.at[i]);
+    return v;
+}
+MSL_FUNCTION float select(float a, float b, bool c) { return c ? b : a; }
+MSL_FUNCTION half select(half a, half b, bool c) { return c ? b : a; }
+template <class T, int N> MSL_FUNCTION vec<T, N> select(vec<T, N> a, vec<T, N> b, vec<bool, N> c)
+{
+    for (int i = 0; i < N; i++) a.at[i] = c.at[i] ? b.at[i] : a.at[i];
+    return a;
+}
+
+// These must not be folded away: the compiler is told nothing about finite numbers.
+MSL_FUNCTION bool isnan(float x) { return x != x; }
+MSL_FUNCTION bool isinf(float x) { return ::fabsf(x) == __builtin_inff(); }
+MSL_FUNCTION bool isfinite(float x) { return ::fabsf(x) < __builtin_inff(); }
+MSL_FUNCTION bool signbit(float x) { return as_type<uint>(x) >> 31 != 0; }
+MSL_FUNCTION bool isnan(half x) { return isnan(float(x)); }
+MSL_FUNCTION bool isinf(half x) { return isinf(float(x)); }
+MSL_FUNCTION bool isfinite(half x) { return isfinite(float(x)); }
+template <int N> MSL_FUNCTION bool any(vec<bool, N> v)
+{
+    bool result = false;
+    for (int i = 0; i < N; i++) result = result || v.at[i];
+    return result;
+}
+template <int N> MSL_FUNCTION bool all(vec<bool, N> v)
+{
+    bool result = true;
+    for (int i = 0; i < N; i++) result = result && v.at[i];
+    return result;
+}
+
+template <class T, int N> MSL_FUNCTION T dot(const vec<T, N> &a, const vec<T, N> &b)
+{
+    T sum = T(0);
+    for (int i = 0; i < N; i++) sum += a.at[i] * b.at[i];
+    return sum;
+}
+template <class T, int N> MSL_FUNCTION T length(const vec<T, N> &v) { return sqrt(dot(v, v)); }
+template <class T, int N> MSL_FUNCTION T distance(const vec<T, N> &a, const vec<T, N> &b) { return length(a - b); }
+template <class T, int N> MSL_FUNCTION vec<T, N> normalize(const vec<T, N> &v) { return v / length(v); }
+
+MSL_FUNCTION uint popcount(uint x)
+{
+    uint n = 0;
+    for (; x != 0; x &= x - 1) n++;
+    return n;
+}
+MSL_FUNCTION uint clz(uint x)
+{
+    uint n = 32;
+    for (; x != 0; x >>= 1) n--;
+    return n;
+}
+MSL_FUNCTION uint ctz(uint x) { return x == 0 ? 32 : popcount((x & (0u - x)) - 1); }
+MSL_FUNCTION uint reverse_bits(uint x)
+{
+    uint r = 0;
+    for (int i = 0; i < 32; i++) r |= (x >> i & 1) << (31 - i);
+    return r;
+}
+MSL_FUNCTION uint rotate(uint x, uint n) { return (n & 31) == 0 ? x : x << (n & 31) | x >> (32 - (n & 31)); }
+MSL_FUNCTION uint mulhi(uint a, uint b) { return uint(ulong(a) * b >> 32); }
+MSL_FUNCTION int mulhi(int a, int b) { return int(long(a) * b >> 32); }
+MSL_FUNCTION int mad24(int a, int b, int c) { return a * b + c; }
+MSL_FUNCTION uint mad24(uint a, uint b, uint c) { return a * b + c; }
+MSL_FUNCTION int mul24(int a, int b) { return a * b; }
+MSL_FUNCTION uint mul24(uint a, uint b) { return a * b; }
+} // namespace metal

@@ -1,0 +1,380 @@
+// The types of the Metal Shading Language for a C++17 compiler (clang 18 or newer) and for nvcc.
+//
+// Vectors are structs of aligned components. Swizzles are not members here: the translator writes v.xy as
+// v.lanes(::msl::lanes<0, 1>{}), and v.xy = e as v.refer(...) = e, so that no compiler has to see 340 names a type.
+// half is the compiler's own 16-bit float, which rounds after every operation as Metal's does.
+#pragma once
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <type_traits>
+
+#ifdef __CUDACC__
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#define MSL_FUNCTION __host__ __device__ inline
+#define MSL_DEVICE_ONLY __device__
+#else
+#define MSL_FUNCTION inline __attribute__((always_inline))
+#define MSL_DEVICE_ONLY
+#endif
+
+namespace msl {
+template <int... I> struct lanes {};
+} // namespace msl
+
+namespace metal {
+using std::conditional;
+using std::conditional_t;
+using std::enable_if;
+using std::enable_if_t;
+using std::false_type;
+using std::integral_constant;
+using std::is_integral;
+using std::is_integral_v;
+using std::is_same;
+using std::is_same_v;
+using std::is_signed;
+using std::is_unsigned;
+using std::remove_const_t;
+using std::remove_cv_t;
+using std::true_type;
+
+typedef unsigned char uchar;
+typedef unsigned short ushort;
+typedef unsigned int uint;
+typedef unsigned long ulong;
+#ifdef __CUDACC__
+typedef ::__half half;
+typedef ::__nv_bfloat16 bfloat;
+#else
+typedef _Float16 half;
+typedef __bf16 bfloat;
+#endif
+
+template <class T> struct is_floating_point : std::is_floating_point<T> {};
+template <> struct is_floating_point<half> : true_type {};
+template <> struct is_floating_point<bfloat> : true_type {};
+template <class T> constexpr bool is_floating_point_v = is_floating_point<T>::value;
+template <class T> struct is_arithmetic : std::bool_constant<std::is_integral_v<T> || is_floating_point_v<T>> {};
+template <class T> constexpr bool is_arithmetic_v = is_arithmetic<T>::value;
+
+template <class To, class From> MSL_FUNCTION To as_type(From from)
+{
+    static_assert(sizeof(To) == sizeof(From), "as_type needs types of the same size");
+    To to;
+    memcpy((void *)&to, (const void *)&from, sizeof to);
+    return to;
+}
+
+template <class T, int N> struct vec;
+
+// What a vector is made of: its components' type and their number; a scalar is one component.
+template <class X> struct shape {
+    typedef X scalar;
+    static constexpr int count = 1;
+    static constexpr bool is_vector = false;
+};
+template <class T, int N> struct shape<vec<T, N>> {
+    typedef T scalar;
+    static constexpr int count = N;
+    static constexpr bool is_vector = true;
+};
+
+template <class T, int N> struct components;
+template <class T> struct alignas(2 * sizeof(T)) components<T, 2> {
+    union {
+        T at[2];
+        struct { T x, y; };
+        struct { T r, g; };
+    };
+};
+template <class T> struct alignas(4 * sizeof(T)) components<T, 3> {
+    union {
+        T at[4];
+        struct { T x, y, z; };
+        struct { T r, g, b; };
+    };
+};
+template <class T> struct alignas(4 * sizeof(T)) components<T, 4> {
+    union {
+        T at[4];
+        struct { T x, y, z, w; };
+        struct { T r, g, b, a; };
+    };
+};
+
+// v.xy on the left of an assignment.
+template <class T, int N, int... I> struct lane_reference {
+    vec<T, N> &target;
+    typedef vec<T, sizeof...(I)> value;
+    MSL_FUNCTION void operator=(const value &v) const
+    {
+        int i = 0;
+        ((target.at[I] = v.at[i++]), ...);
+    }
+    MSL_FUNCTION value get() const { return value(target.at[I]...); }
+    MSL_FUNCTION void operator+=(const value &v) const { *this = get() + v; }
+    MSL_FUNCTION void operator-=(const value &v) const { *this = get() - v; }
+    MSL_FUNCTION void operator*=(const value &v) const { *this = get() * v; }
+    MSL_FUNCTION void operator/=(const value &v) const { *this = get() / v; }
+};
+
+template <class T, int N> struct vec : components<T, N> {
+    using components<T, N>::at;
+
+    vec() = default;
+    // A scalar fills all components, without being asked, as in Metal.
+    template <class S, class = enable_if_t<is_arithmetic_v<S>>> MSL_FUNCTION vec(S value)
+    {
+        for (int i = 0; i < N; i++) at[i] = static_cast<T>(value);
+    }
+    // From another component type only when written out: int4(v).
+    template <class S, class = enable_if_t<!is_same_v<S, T>>> explicit MSL_FUNCTION vec(const vec<S, N> &other)
+    {
+        for (int i = 0; i < N; i++) at[i] = static_cast<T>(other.at[i]);
+    }
+    // From parts that add up to N components: float4(v.xy, 0, 1).
+    template <class A, class B, class... Rest,
+              class = enable_if_t<shape<A>::count + shape<B>::count + (0 + ... + shape<Rest>::count) == N>>
+    MSL_FUNCTION vec(const A &a, const B &b, const Rest &...rest)
+    {
+        int i = 0;
+        put(i, a);
+        put(i, b);
+        (put(i, rest), ...);
+    }
+    MSL_FUNCTION T &operator[](int i) { return at[i]; }
+    MSL_FUNCTION const T &operator[](int i) const { return at[i]; }
+
+    template <int... I> MSL_FUNCTION vec<T, sizeof...(I)> lanes(::msl::lanes<I...>) const
+    {
+        return vec<T, sizeof...(I)>(at[I]...);
+    }
+    template <int... I> MSL_FUNCTION lane_reference<T, N, I...> refer(::msl::lanes<I...>) { return {*this}; }
+
+  private:
+    template <class A> MSL_FUNCTION void put(int &i, const A &part)
+    {
+        if constexpr (shape<A>::is_vector) {
+            for (int k = 0; k < shape<A>::count; k++) at[i++] = static_cast<T>(part.at[k]);
+        } else {
+            at[i++] = static_cast<T>(part);
+        }
+    }
+};
+
+#define MSL_VECTORS(T)                                                                                                 \
+    typedef vec<T, 2> T##2;                                                                                            \
+    typedef vec<T, 3> T##3;                                                                                            \
+    typedef vec<T, 4> T##4;
+MSL_VECTORS(float)
+MSL_VECTORS(half)
+MSL_VECTORS(bfloat)
+MSL_VECTORS(char)
+MSL_VECTORS(uchar)
+MSL_VECTORS(short)
+MSL_VECTORS(ushort)
+MSL_VECTORS(int)
+MSL_VECTORS(uint)
+MSL_VECTORS(long)
+MSL_VECTORS(ulong)
+MSL_VECTORS(bool)
+#undef MSL_VECTORS
+
+// Vectors without alignment; they compute as the aligned ones.
+template <class T, int N> struct packed_vec {
+    T at[N];
+    packed_vec() = default;
+    MSL_FUNCTION packed_vec(const vec<T, N> &v)
+    {
+        for (int i = 0; i < N; i++) at[i] = v.at[i];
+    }
+    MSL_FUNCTION operator vec<T, N>() const
+    {
+        vec<T, N> v;
+        for (int i = 0; i < N; i++) v.at[i] = at[i];
+        return v;
+    }
+    MSL_FUNCTION T &operator[](int i) { return at[i]; }
+    MSL_FUNCTION const T &operator[](int i) const { return at[i]; }
+};
+typedef packed_vec<float, 2> packed_float2;
+typedef packed_vec<float, 3> packed_float3;
+typedef packed_vec<float, 4> packed_float4;
+typedef packed_vec<half, 2> packed_half2;
+typedef packed_vec<half, 3> packed_half3;
+typedef packed_vec<half, 4> packed_half4;
+typedef packed_vec<uint, 2> packed_uint2;
+typedef packed_vec<uint, 3> packed_uint3;
+typedef packed_vec<uint, 4> packed_uint4;
+typedef packed_vec<int, 2> packed_int2;
+typedef packed_vec<int, 3> packed_int3;
+typedef packed_vec<int, 4> packed_int4;
+typedef packed_vec<uchar, 4> packed_uchar4;
+typedef packed_vec<char, 4> packed_char4;
+
+// A vector with one of its own kind, or with a scalar; never float4 with int4.
+template <class A, class B>
+constexpr bool pairs = shape<A>::is_vector ? (shape<B>::is_vector ? is_same_v<A, B> : is_arithmetic_v<B>)
+                                           : shape<B>::is_vector && is_arithmetic_v<A>;
+template <class A, class B> using wider = conditional_t<shape<A>::is_vector, A, B>;
+template <class A, class B> using paired = enable_if_t<pairs<A, B>, wider<A, B>>;
+template <class A, class B> using paired_bool = vec<bool, shape<paired<A, B>>::count>;
+template <class S, class X> MSL_FUNCTION S component(const X &x, int i)
+{
+    if constexpr (shape<X>::is_vector) return x.at[i];
+    else return static_cast<S>(x);
+}
+
+#define MSL_ARITHMETIC(op)                                                                                             \
+    template <class A, class B> MSL_FUNCTION paired<A, B> operator op(const A &a, const B &b)                          \
+    {                                                                                                                  \
+        typedef typename shape<paired<A, B>>::scalar S;                                                                \
+        paired<A, B> r;                                                                                                \
+        for (int i = 0; i < shape<paired<A, B>>::count; i++)                                                           \
+            r.at[i] = static_cast<S>(component<S>(a, i) op component<S>(b, i));                                        \
+        return r;                                                                                                      \
+    }                                                                                                                  \
+    template <class T, int N, class B, class = paired<vec<T, N>, B>>                                                   \
+    MSL_FUNCTION vec<T, N> &operator op##=(vec<T, N> &a, const B &b)                                                   \
+    {                                                                                                                  \
+        return a = a op b;                                                                                             \
+    }
+MSL_ARITHMETIC(+)
+MSL_ARITHMETIC(-)
+MSL_ARITHMETIC(*)
+MSL_ARITHMETIC(/)
+MSL_ARITHMETIC(%)
+MSL_ARITHMETIC(&)
+MSL_ARITHMETIC(|)
+MSL_ARITHMETIC(^)
+MSL_ARITHMETIC(<<)
+MSL_ARITHMETIC(>>)
+#undef MSL_ARITHMETIC
+
+#define MSL_COMPARISON(op)                                                                                             \
+    template <class A, class B> MSL_FUNCTION paired_bool<A, B> operator op(const A &a, const B &b)                     \
+    {                                                                                                                  \
+        typedef typename shape<paired<A, B>>::scalar S;                                                                \
+        paired_bool<A, B> r;                                                                                           \
+        for (int i = 0; i < shape<paired<A, B>>::count; i++) r.at[i] = component<S>(a, i) op component<S>(b, i);       \
+        return r;                                                                                                      \
+    }
+MSL_COMPARISON(<)
+MSL_COMPARISON(>)
+MSL_COMPARISON(<=)
+MSL_COMPARISON(>=)
+MSL_COMPARISON(==)
+MSL_COMPARISON(!=)
+MSL_COMPARISON(&&)
+MSL_COMPARISON(||)
+#undef MSL_COMPARISON
+
+template <class T, int N> MSL_FUNCTION vec<T, N> operator-(vec<T, N> a)
+{
+    for (int i = 0; i < N; i++) a.at[i] = -a.at[i];
+    return a;
+}
+template <class T, int N> MSL_FUNCTION vec<T, N> operator~(vec<T, N> a)
+{
+    for (int i = 0; i < N; i++) a.at[i] = ~a.at[i];
+    return a;
+}
+template <int N> MSL_FUNCTION vec<bool, N> operator!(vec<bool, N> a)
+{
+    for (int i = 0; i < N; i++) a.at[i] = !a.at[i];
+    return a;
+}
+
+// Matrices of columns: matrix<T, columns, rows>.
+template <class T, int C, int R> struct matrix {
+    vec<T, R> column[C];
+    matrix() = default;
+    explicit MSL_FUNCTION matrix(T diagonal)
+    {
+        for (int c = 0; c < C; c++)
+            for (int r = 0; r < R; r++) column[c].at[r] = r == c ? diagonal : T(0);
+    }
+    template <class... V, class = enable_if_t<sizeof...(V) == C && (C > 1)>> MSL_FUNCTION matrix(const V &...v)
+    {
+        int c = 0;
+        ((column[c++] = v), ...);
+    }
+    MSL_FUNCTION vec<T, R> &operator[](int c) { return column[c]; }
+    MSL_FUNCTION const vec<T, R> &operator[](int c) const { return column[c]; }
+};
+typedef matrix<float, 2, 2> float2x2;
+typedef matrix<float, 3, 3> float3x3;
+typedef matrix<float, 4, 4> float4x4;
+typedef matrix<half, 2, 2> half2x2;
+typedef matrix<half, 3, 3> half3x3;
+typedef matrix<half, 4, 4> half4x4;
+
+template <class T, int C, int R> MSL_FUNCTION matrix<T, C, R> operator+(matrix<T, C, R> a, const matrix<T, C, R> &b)
+{
+    for (int c = 0; c < C; c++) a.column[c] += b.column[c];
+    return a;
+}
+template <class T, int C, int R> MSL_FUNCTION matrix<T, C, R> operator*(matrix<T, C, R> a, T s)
+{
+    for (int c = 0; c < C; c++) a.column[c] *= s;
+    return a;
+}
+template <class T, int C, int R> MSL_FUNCTION vec<T, R> operator*(const matrix<T, C, R> &a, const vec<T, C> &v)
+{
+    vec<T, R> sum(T(0));
+    for (int c = 0; c < C; c++) sum += a.column[c] * v.at[c];
+    return sum;
+}
+template <class T, int C, int R, int K>
+MSL_FUNCTION matrix<T, C, R> operator*(const matrix<T, K, R> &a, const matrix<T, C, K> &b)
+{
+    matrix<T, C, R> product;
+    for (int c = 0; c < C; c++) product.column[c] = a * b.column[c];
+    return product;
+}
+template <class T, int C, int R> MSL_FUNCTION matrix<T, R, C> transpose(const matrix<T, C, R> &a)
+{
+    matrix<T, R, C> t;
+    for (int c = 0; c < C; c++)
+        for (int r = 0; r < R; r++) t.column[r].at[c] = a.column[c].at[r];
+    return t;
+}
+
+template <class T, size_t N> struct array {
+    T at[N];
+    MSL_FUNCTION T &operator[](size_t i) { return at[i]; }
+    MSL_FUNCTION const T &operator[](size_t i) const { return at[i]; }
+    static constexpr size_t size() { return N; }
+};
+
+template <class T> struct numeric_limits {
+    static_assert(is_integral_v<T>, "numeric_limits of this type");
+    static constexpr bool is_signed = T(-1) < T(0);
+    static MSL_FUNCTION constexpr T lowest() { return is_signed ? T(T(1) << (sizeof(T) * 8 - 1)) : T(0); }
+    static MSL_FUNCTION constexpr T min() { return lowest(); }
+    static MSL_FUNCTION constexpr T max() { return T(~lowest()); }
+};
+template <> struct numeric_limits<float> {
+    static MSL_FUNCTION constexpr float lowest() { return -3.402823466e38f; }
+    static MSL_FUNCTION constexpr float min() { return 1.175494351e-38f; }
+    static MSL_FUNCTION constexpr float max() { return 3.402823466e38f; }
+    static MSL_FUNCTION constexpr float epsilon() { return 1.192092896e-7f; }
+    static MSL_FUNCTION constexpr float infinity() { return __builtin_inff(); }
+    static MSL_FUNCTION constexpr float quiet_NaN() { return __builtin_nanf(""); }
+};
+template <> struct numeric_limits<half> {
+    static MSL_FUNCTION half lowest() { return half(-65504.0f); }
+    static MSL_FUNCTION half min() { return half(6.103515625e-5f); }
+    static MSL_FUNCTION half max() { return half(65504.0f); }
+    static MSL_FUNCTION half epsilon() { return half(9.765625e-4f); }
+    static MSL_FUNCTION half infinity() { return half(__builtin_inff()); }
+    static MSL_FUNCTION half quiet_NaN() { return half(__builtin_nanf("")); }
+};
+
+enum class mem_flags : uint { mem_none = 0, mem_device = 1, mem_threadgroup = 2, mem_texture = 4 };
+MSL_FUNCTION constexpr mem_flags operator|(mem_flags a, mem_flags b) { return mem_flags(uint(a) | uint(b)); }
+enum memory_order { memory_order_relaxed };
+} // namespace metal

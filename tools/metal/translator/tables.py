@@ -1,0 +1,113 @@
+"""The end of a translated file: an entry for each kernel, and the tables that msl_abi.h describes."""
+from .tokens import Refused
+from .unit import BARRIERS, MATRICES
+
+
+# After the author's code, still in its namespace.
+BEGIN = '\n#line 1 "tables of kernels"\n'
+
+
+def quoted(text):
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def entry_points(unit):
+    """(host name, kernel, qualified C++ name) of all kernels that can be launched."""
+    points = [(host, unit.kernels[name], arguments) for host, name, arguments in unit.instances]
+    points += [(k.name, k, "") for k in unit.kernels.values() if not k.template]
+    names = [host for host, _, _ in points]
+    for host in names:
+        if names.count(host) > 1:
+            raise Refused(None, f"two kernels have the name {host}")
+    return [(host, k, "::".join(k.scope + [k.name]) + arguments) for host, k, arguments in points]
+
+
+def facts(unit, kernel):
+    names = unit.reaches(kernel.name)
+    matrix = bool(names & MATRICES)
+    simdgroup = matrix or any(n.startswith(("simd_", "quad_", "simdgroup_barrier")) for n in names)
+    atomics = any(n.startswith("atomic_") for n in names)
+    return {"barrier": bool(names & BARRIERS), "simdgroup": simdgroup, "matrix": matrix, "atomics": atomics}
+
+
+def calls(kernel, number):
+    """The arguments of a kernel's call in its entry."""
+    parts = ["g"]
+    for position, a in enumerate(kernel.arguments):
+        kind = f"typename ::msl::signature<msl_type_of_{number}>::template parameter<{position}>"
+        if a.kind == "buffer":
+            parts.append(f"::msl::from_address<{kind}>(g.launch->buffers[{a.index}].data)")
+        elif a.kind == "threadgroup":
+            parts.append(f"::msl::from_address<{kind}>(g.arguments[{a.index}])")
+        else:
+            parts.append(f"::msl::from_position<{kind}>(t.{a.index})")
+    return ", ".join(parts)
+
+
+def describe(out, unit, points, mode, family):
+    """The tables, the same for all modes."""
+    rows = []
+    for number, (host, kernel, _) in enumerate(points):
+        arguments = [a for a in kernel.arguments if a.kind != "position"]
+        out.append(f"static const msl_argument arguments_{number}[] = {{\n")
+        for position, a in enumerate(kernel.arguments):
+            if a.kind != "position":
+                size = (f"(uint32_t)sizeof(::msl::pointee<typename ::msl::signature<::metal::msl_type_of_{number}>::template "
+                        f"parameter<{position}>>)")
+                out.append(f"    {{{quoted(a.name)}, {a.index}, MSL_{a.space.upper()}, {int(a.writable)}, "
+                           f"{int(a.optional)}, {size}}},\n")
+        out.append("    {nullptr, 0, 0, 0, 0, 0}};\n")
+        f = facts(unit, kernel)
+        rows.append(f"    {{{quoted(host)}, arguments_{number}, {len(arguments)}, {int(f['barrier'])}, "
+                    f"{int(f['simdgroup'])}, {int(f['matrix'])}, {int(f['atomics'])}, {kernel.max_threads}}},\n")
+    out.append("static const msl_kernel kernels[] = {\n" + "".join(rows)
+               + "    {nullptr, nullptr, 0, 0, 0, 0, 0, 0}};\n")
+    out.append("static const msl_constant constants[] = {\n")
+    for name, _, index in unit.constants:
+        out.append(f"    {{{quoted(name)}, {index}, (uint32_t)sizeof(::metal::{name})}},\n")
+    out.append("    {nullptr, 0, 0}};\n")
+    out.append(f"extern const msl_library library = {{MSL_ABI_VERSION, {quoted(mode)}, {quoted(family)}, kernels, "
+               f"{len(points)}, constants, {len(unit.constants)}}};\n")
+
+
+def cpu_tables(unit, mode, family):
+    out, points = [BEGIN], entry_points(unit)
+    for number, (_, kernel, name) in enumerate(points):
+        out.append(f"typedef decltype(&{name}) msl_type_of_{number};\n"
+                   f"static void msl_entry_{number}(const ::msl::group &g, const ::msl::thread &t)\n"
+                   f"{{\n    (void)t;\n    {name}({calls(kernel, number)});\n}}\n")
+    out.append("} // namespace metal\nnamespace msl {\n")
+    describe(out, unit, points, mode, family)
+    out.append("extern const code codes[] = {\n")
+    for number, (_, kernel, _) in enumerate(points):
+        f = facts(unit, kernel)
+        waits = f["barrier"] or f["simdgroup"] or kernel.name in unit.with_threadgroup_memory or any(
+            a.kind == "threadgroup" for a in kernel.arguments)
+        out.append(f"    {{::metal::msl_entry_{number}, {'nullptr' if waits else f'each_thread<::metal::msl_entry_{number}>'}}},\n")
+    out.append("    {nullptr, nullptr}};\nextern const constant_storage storages[] = {\n")
+    for name, _, _ in unit.constants:
+        out.append(f"    {{&::metal::{name}, &::metal::{name}_msl_defined}},\n")
+    out.append("    {nullptr, nullptr}};\n} // namespace msl\n")
+    return "".join(out)
+
+
+def cuda_tables(unit, family):
+    out, points = [BEGIN], entry_points(unit)
+    for number, (_, kernel, name) in enumerate(points):
+        out.append(f"typedef decltype(&{name}) msl_type_of_{number};\n"
+                   f"static __global__ void msl_entry_{number}(const ::msl::launch_arguments launch)\n"
+                   f"{{\n    const ::msl::group g = ::msl::group_here(launch);\n"
+                   f"    const ::msl::thread t = ::msl::thread_here(g);\n"
+                   f"    (void)t;\n    if (!::msl::inside(t)) return;\n    {name}({calls(kernel, number)});\n}}\n")
+    out.append("} // namespace metal\nnamespace msl {\n")
+    describe(out, unit, points, "cuda", family)
+    out.append("const void *const codes[] = {\n")
+    out.extend(f"    (const void *)::metal::msl_entry_{number},\n" for number in range(len(points)))
+    out.append("    nullptr};\n")
+    out.append("cudaError_t set_constant(uint32_t number, const void *value, bool defined, cudaStream_t stream)\n{\n"
+               "    (void)value, (void)defined, (void)stream;\n    switch (number) {\n")
+    for number, (name, _, _) in enumerate(unit.constants):
+        out.append(f"    case {number}: return copy_constant(::metal::{name}, ::metal::{name}_msl_defined, value, "
+                   "defined, stream);\n")
+    out.append("    default: return cudaErrorInvalidValue;\n    }\n}\n} // namespace msl\n")
+    return "".join(out)

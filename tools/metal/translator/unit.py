@@ -1,0 +1,460 @@
+"""One Metal file: its declarations in turn, rewritten, with its kernels and function constants noted.
+
+The text keeps its lines. What changes: address spaces and attributes go, threadgroup variables become references into
+the runtime's arena (or __shared__ in CUDA), float literals get their suffix, swizzles become calls, kernels get the
+threadgroup as a first parameter, function constants become variables that a launch sets.
+"""
+import re
+
+from .tokens import (CLOSING, SPACES, Refused, Token, angle_close, close_of, split, take_attributes, text_of, words)
+
+POSITIONS = {
+    "thread_position_in_grid", "thread_position_in_threadgroup", "threadgroup_position_in_grid",
+    "threadgroups_per_grid", "threads_per_threadgroup", "dispatch_threads_per_threadgroup", "threads_per_grid",
+    "thread_index_in_threadgroup", "thread_index_in_simdgroup", "simdgroup_index_in_threadgroup",
+    "simdgroups_per_threadgroup", "dispatch_simdgroups_per_threadgroup", "threads_per_simdgroup",
+    "thread_execution_width", "thread_index_in_quadgroup", "quadgroup_index_in_threadgroup",
+    "quadgroups_per_threadgroup"}
+
+# Metal that is not in the subset, by the name that shows it.
+UNSUPPORTED = {
+    **{f"texture{n}": "textures" for n in ("1d", "2d", "3d", "cube", "1d_array", "2d_array", "2d_ms", "_buffer")},
+    "texture": "textures", "sampler": "samplers", "vertex": "vertex functions", "fragment": "fragment functions",
+    "stage_in": "stage_in", "visible": "visible functions", "imageblock": "imageblocks",
+    "threadgroup_imageblock": "imageblocks", "ray_data": "ray tracing", "object_data": "mesh shaders",
+    "intersection_function": "ray tracing", "visible_function_table": "function pointers",
+    "command_buffer": "indirect commands", "cooperative_tensor": "tensors", "tensor": "tensors",
+    "simdgroup_event": "asynchronous copies", "os_log": "logging"}
+
+BARRIERS = {"threadgroup_barrier"}
+MATRICES = {"simdgroup_matrix", "simdgroup_float8x8", "simdgroup_half8x8", "simdgroup_bfloat8x8", "simdgroup_load",
+            "simdgroup_store", "simdgroup_multiply", "simdgroup_multiply_accumulate"}
+ASSIGNMENTS = {"=", "+=", "-=", "*=", "/="}
+COMPONENTS = ("xyzw", "rgba")
+MAX_VARIABLES = 1024
+
+
+class Argument:
+    def __init__(self, kind, index, name, space, writable, optional):
+        self.kind = kind  # "buffer", "threadgroup" or "position"
+        self.index, self.name, self.space, self.writable, self.optional = index, name, space, writable, optional
+
+
+class Kernel:
+    def __init__(self, name, scope, arguments, template, max_threads):
+        self.name, self.scope, self.arguments, self.template = name, scope, arguments, template
+        self.max_threads = max_threads
+
+
+class Unit:
+    def __init__(self, mode):
+        self.mode = mode
+        self.kernels = {}
+        self.instances = []   # (host name, kernel, '<template arguments>')
+        self.constants = []   # (name, type, index)
+        self.derived = set()  # constants computed from function constants
+        self.variables = 0    # of threadgroup memory
+        self.with_threadgroup_memory = set()  # kernels that declare some
+        self.uses = {}        # function: the names in its body
+        self.seen = set()     # functions by signature without address spaces
+        self.scope = []
+
+    # ---- declarations ----
+
+    def declarations(self, tokens, i, end, inside):
+        """The text of tokens[i:end]; inside is 'namespace' or 'struct'."""
+        out = []
+        while i < end:
+            token = tokens[i]
+            following = tokens[i + 1].text if i + 1 < len(tokens) else ""
+            if token.kind == "line":
+                out.append(self.directive(token))
+                i += 1
+            elif token.text in (";", "") or token.kind == "end":
+                out.append(token.space + token.text)
+                i += 1
+            elif token.text in ("public", "private", "protected") and following == ":":
+                out.append(text_of(tokens[i:i + 2]))
+                i += 2
+            elif token.text == "namespace" or token.text == "inline" and following == "namespace":
+                i = self.namespace(tokens, i, out)
+            elif token.text == "template" and following != "<":
+                i = self.instance(tokens, i, out)
+            else:
+                i = self.declaration(tokens, i, end, inside, out)
+        return "".join(out)
+
+    def directive(self, token):
+        if token.text.startswith("#line"):
+            return token.space + token.text
+        if "unroll" in token.text:
+            return token.space + ("#pragma unroll 1" if "disable" in token.text else "#pragma unroll")
+        return token.space
+
+    def namespace(self, tokens, i, out):
+        opening = i
+        while tokens[opening].text not in ("{", ";"):
+            opening += 1
+        if tokens[opening].text == ";":
+            out.append(text_of(tokens[i:opening + 1]))
+            return opening + 1
+        end = close_of(tokens, opening)
+        name = text_of(tokens[i + 1:opening]).strip()
+        if name == "metal":  # the code is in metal already
+            out.append(self.declarations(tokens, opening + 1, end, "namespace"))
+            return end + 1
+        self.scope.append(name)
+        out.append(text_of(tokens[i:opening + 1]) + self.declarations(tokens, opening + 1, end, "namespace")
+                   + text_of(tokens[end:end + 1]))
+        self.scope.pop()
+        return end + 1
+
+    def instance(self, tokens, i, out):
+        """template [[host_name("x")]] kernel void k<4, float>(...);"""
+        end = i
+        while tokens[end].text != ";":
+            end = close_of(tokens, end) if tokens[end].text in CLOSING else end
+            end += 1
+        rest, attributes = take_attributes(tokens[i + 1:end])
+        host = next((argument for name, argument in attributes if name.text == "host_name"), None)
+        rest = words(rest)
+        if not any(t.text == "kernel" for t in rest):
+            out.append(text_of(tokens[i:end + 1]))
+            return end + 1
+        at = next(k for k, t in enumerate(rest) if t.text in self.kernels)
+        arguments = ""
+        if rest[at + 1].text == "<":
+            close = angle_close(rest, at + 1)
+            arguments = self.code(rest[at + 1:close + 1]).strip()
+        name = rest[at].text
+        host = "".join(re.findall(r'"([^"]*)"', host)) if host else name
+        self.instances.append((host, name, arguments))
+        out.append("\n" * text_of(tokens[i:end + 1]).count("\n"))
+        return end + 1
+
+    def declaration(self, tokens, i, end, inside, out):
+        """A function, a type or a variable: what ends it and its first round brackets tell which."""
+        start = i
+        while tokens[i].text == "template":
+            close = angle_close(tokens, i + 1)
+            if close < 0:
+                raise Refused(tokens[i], "a template without parameters")
+            i = close + 1
+        parameters = type_word = None
+        initialised = False
+        j = i
+        while j < end and tokens[j].text != ";":
+            text = tokens[j].text
+            if text == "operator" and parameters is None:
+                j += 1
+                j = j + 2 if tokens[j].text == "(" else j
+                while tokens[j].text != "(":
+                    j += 1
+                continue
+            if text == "(":
+                close = close_of(tokens, j)
+                if parameters is None and not initialised and tokens[j - 1].text not in ("alignas", "decltype",
+                                                                                         "static_assert", "explicit"):
+                    parameters = (j, close)
+                j = close
+            elif text == "[":
+                j = close_of(tokens, j)
+            elif text == "<" and tokens[j - 1].kind == "name" and not initialised:
+                j = max(j, angle_close(tokens, j))
+            elif text == "=" and parameters is None:
+                initialised = True
+            elif text in ("struct", "class", "enum", "union") and parameters is None and not initialised:
+                type_word = text
+            elif text == ":" and parameters is not None:
+                j = self.after_initialisers(tokens, j) - 1
+            elif text == "{":
+                if not initialised and (parameters is not None or type_word):
+                    break
+                j = close_of(tokens, j)
+            j += 1
+        if j >= end or tokens[j].text == ";":
+            self.variable(tokens[start:j + 1], inside, parameters is not None, out)
+            return j + 1
+        close = close_of(tokens, j)
+        if parameters is None:
+            return self.type(tokens, start, j, close, type_word, out)
+        self.function(tokens, start, i, parameters, j, close, inside, out)
+        return close + 1
+
+    def after_initialisers(self, tokens, j):
+        """The index of a constructor's body, after ': a(1), b{2}'."""
+        j += 1
+        while True:
+            while tokens[j].text not in ("(", "{"):
+                j += 1
+            j = close_of(tokens, j) + 1
+            if tokens[j].text != ",":
+                return j
+            j += 1
+
+    def type(self, tokens, start, opening, close, type_word, out):
+        end = close + 1
+        while tokens[end].text != ";":
+            end += 1
+        name = next((t.text for t in reversed(tokens[start:opening]) if t.kind == "name"), "")
+        self.scope.append(name)
+        body = self.code(tokens[opening + 1:close]) if type_word == "enum" else \
+            self.declarations(tokens, opening + 1, close, "struct")
+        self.scope.pop()
+        out.append(self.code(tokens[start:opening + 1]) + body + self.code(tokens[close:end + 1]))
+        return end + 1
+
+    def variable(self, tokens, inside, is_function, out):
+        plain, attributes = take_attributes(tokens)
+        names = [t.text for t in words(plain) if t.kind == "name"]
+        lead = tokens[0].space
+        constant_number = [(name, a) for name, a in attributes if name.text == "function_constant"]
+        if inside == "namespace" and constant_number:
+            used = [t for t in words(plain) if t.text not in ("constant", "const", "constexpr", "static", ";")]
+            name, kind = used[-1].text, text_of(used[:-1]).strip()
+            self.constants.append((name, kind, constant_number[0][1]))
+            space = "static __device__" if self.mode == "cuda" else "static"
+            out.append(f"{lead}{space} {kind} {name}; {space} bool {name}_msl_defined;")
+            return
+        if inside == "namespace" and "constant" in names and not is_function and names[0] not in ("typedef", "using",
+                                                                                                   "template"):
+            out.append(self.program_constant(plain, lead))
+            return
+        text = self.code(plain)
+        if self.mode == "cuda" and is_function and names and names[0] not in ("typedef", "using", "static_assert"):
+            text = self.on_device(text)
+        out.append(text)
+
+    def program_constant(self, tokens, lead):
+        """constant float table[3] = {...}; or a value computed from function constants, which is no value yet."""
+        equals = next((k for k, t in enumerate(tokens) if t.text in ("=", "{")), None)
+        if equals is None:
+            raise Refused(tokens[0], "program-scope constant without a value or [[function_constant(n)]]")
+        kept = ("constant", "const", "constexpr", "static", "")
+        declared = [t for t in tokens[:equals] if t.text not in kept and t.kind != "line"]
+        value = self.code(tokens[equals:-1])
+        changing = {c[0] for c in self.constants} | self.derived
+        if any(t.text in changing for t in tokens[equals:]):
+            name, kind = declared[-1].text, text_of(declared[:-1]).strip()
+            self.derived.add(name)
+            function = "__device__ " if self.mode == "cuda" else ""
+            return (f"{lead}{function}static const struct {{ MSL_DEVICE_ONLY operator {kind}() const "
+                    f"{{ return {value.strip().lstrip('=')}; }} }} {name}{{}};")
+        is_array = any(t.text == "[" for t in declared)
+        static = "static __constant__ const" if self.mode == "cuda" and is_array else \
+            "static const" if is_array else "static constexpr"
+        return f"{lead}{static} {text_of(declared).strip()}{value};"
+
+    def on_device(self, text):
+        """MSL_DEVICE_ONLY before a function, after its template header."""
+        at = 0
+        body = text.lstrip()
+        indent = text[:len(text) - len(body)]
+        while body.startswith("template", at):
+            depth = 0
+            for k in range(body.index("<", at), len(body)):
+                depth += (body[k] == "<") - (body[k] == ">")
+                if depth == 0:
+                    break
+            at = k + 1
+            while body[at].isspace():
+                at += 1
+        return indent + body[:at] + "MSL_DEVICE_ONLY " + body[at:]
+
+    def function(self, tokens, start, i, parameters, opening, close, inside, out):
+        head, attributes = take_attributes(tokens[i:parameters[0]])
+        is_kernel = any(t.text == "kernel" for t in head) or any(n.text == "kernel" for n, _ in attributes)
+        name = next((t.text for t in reversed(head) if t.kind == "name"), "")
+        signature = " ".join(self.scope + [t.text for t in words(tokens[start:opening]) if t.text not in SPACES])
+        if signature in self.seen:  # a twin for another address space: here they are one
+            out.append("\n" * text_of(tokens[start:close + 1]).count("\n"))
+            return
+        self.seen.add(signature)
+        split_parameters = [take_attributes(p) for p in split(tokens[parameters[0] + 1:parameters[1]])]
+        if is_kernel:
+            self.kernel(name, head, split_parameters, attributes, i > start)
+        self.uses.setdefault(name, set()).update(t.text for t in tokens[parameters[1]:close] if t.kind == "name")
+        template = self.code(tokens[start:i])
+        head = [t for t in head if t.text != "kernel"]
+        head_text = self.code(head)
+        if is_kernel:
+            head_text = self.lead(head_text, "static ")
+        if not template and head and not head[0].space:
+            head_text = tokens[start].space + head_text
+        passed = [self.code(p) for p, _ in split_parameters]
+        if is_kernel:
+            passed.insert(0, "const ::msl::group &msl_group")
+        after = self.code([t for t in tokens[parameters[1] + 1:opening] if t.text not in SPACES])
+        text = f"{template}{head_text}{text_of(tokens[parameters[0]:parameters[0] + 1])}{', '.join(passed)})" + after
+        if self.mode == "cuda":
+            text = self.on_device(text)
+        before = self.variables
+        out.append(text + self.code(tokens[opening:close + 1], body=True, in_kernel=is_kernel))
+        if self.variables > before:
+            self.with_threadgroup_memory.add(name)
+
+    def lead(self, text, word):
+        body = text.lstrip()
+        return text[:len(text) - len(body)] + word + body
+
+    def kernel(self, name, head, parameters, attributes, template):
+        first = head[0]
+        if not any(t.text == "void" for t in head):
+            raise Refused(first, f"kernel {name} must return void")
+        if name in self.kernels:
+            raise Refused(first, f"kernel {name} is defined twice")
+        arguments = [self.argument(name, plain, found) for plain, found in parameters]
+        taken = [a.index for a in arguments if a.kind == "buffer" and not a.optional]
+        for index in taken:
+            if taken.count(index) > 1:
+                raise Refused(first, f"kernel {name}: buffer({index}) is used twice")
+        threads = next((a for n, a in attributes if n.text == "max_total_threads_per_threadgroup"), "0")
+        self.kernels[name] = Kernel(name, list(self.scope), arguments, template, threads)
+
+    def argument(self, kernel, tokens, attributes):
+        tokens = words(tokens)
+        names = [t for t in tokens if t.kind == "name"]
+        array = next((k for k, t in enumerate(tokens) if t.text == "["), len(tokens))
+        name = next((t.text for t in reversed(tokens[:array]) if t.kind == "name"), "?")
+        what = f"kernel {kernel}: parameter {name}"
+        pointer = any(t.text in ("*", "&", "[") for t in tokens)
+        spaces = [t.text for t in names if t.text in SPACES]
+        found = {a.text: argument for a, argument in attributes}
+        place = tokens[0]
+        for word in list(found) + [t.text for t in names]:
+            if word in UNSUPPORTED:
+                raise Refused(place, f"{what}: {UNSUPPORTED[word]} are not in the subset")
+        position = next((a for a in found if a in POSITIONS), None)
+        if position:
+            return Argument("position", position, name, None, False, False)
+        if "threadgroup" in found or pointer and "threadgroup" in spaces:
+            if not pointer or "threadgroup" not in spaces:
+                raise Refused(place, f"{what}: [[threadgroup(n)]] is for pointers to threadgroup memory")
+            return Argument("threadgroup", int(found.get("threadgroup") or 0), name, "threadgroup", True, False)
+        if "buffer" not in found:
+            raise Refused(place, f"{what} has no attribute: [[buffer(n)]], [[threadgroup(n)]] or a position")
+        index = found["buffer"] or ""
+        if not index.isdigit() or int(index) > 30:
+            raise Refused(place, f"{what}: buffer({index}) must be a number from 0 to 30")
+        if not pointer:
+            raise Refused(place, f"{what}: a buffer is a pointer or a reference")
+        if not spaces or spaces[0] not in ("device", "constant"):
+            raise Refused(place, f"{what}: a buffer is in the device or constant address space")
+        writable = spaces[0] == "device" and not any(t.text == "const" for t in tokens)
+        return Argument("buffer", int(index), name, spaces[0], writable, "function_constant" in found)
+
+    # ---- code ----
+
+    def code(self, tokens, body=False, in_kernel=False):
+        tokens, _ = take_attributes(tokens)
+        out, i = [], 0
+        while i < len(tokens):
+            token = tokens[i]
+            if token.kind == "line":
+                out.append(self.directive(token))
+            elif token.kind == "number":
+                out.append(token.space + self.number(token.text))
+            elif token.kind == "name" and token.text in UNSUPPORTED and body:
+                raise Refused(token, f"{UNSUPPORTED[token.text]} are not in the subset ({token.text})")
+            elif token.text == "threadgroup" and body and self.threadgroup_declaration(tokens, i):
+                i = self.threadgroup_variables(tokens, i, in_kernel, out)
+                continue
+            elif token.kind == "name" and token.text in SPACES:
+                near = {t.text for t in tokens[max(0, i - 1):i + 2]}
+                out.append(token.space + ("const" if token.text == "constant" and "const" not in near else ""))
+            elif token.text == "." and self.swizzle(tokens, i):
+                numbers = self.swizzle(tokens, i)
+                follower = tokens[i + 2].text if i + 2 < len(tokens) else ""
+                call = "refer" if follower in ASSIGNMENTS else "lanes"
+                out.append(f"{token.space}.{call}(::msl::lanes<{numbers}>{{}})")
+                i += 1
+            else:
+                out.append(token.space + token.text)
+            i += 1
+        return "".join(out)
+
+    def number(self, text):
+        """0.5 is a float in Metal; 0.5h a half."""
+        if re.match(r"0[xX]", text):
+            return text
+        match = re.fullmatch(r"([\d.']+(?:[eE][+-]?\d+)?)(h|H|bf|BF)", text)
+        if match:
+            value = match.group(1) if re.search("[.eE]", match.group(1)) else match.group(1) + ".0"
+            return f"::metal::{'half' if match.group(2) in 'hH' else 'bfloat'}({value}f)"
+        return text + "f" if re.fullmatch(r"(\d[\d']*\.[\d']*|\.\d[\d']*)([eE][+-]?\d+)?|\d[\d']*[eE][+-]?\d+",
+                                          text) else text
+
+    def swizzle(self, tokens, i):
+        """'0, 1' for .xy at i; None for another member."""
+        if i + 1 >= len(tokens) or tokens[i + 1].kind != "name":
+            return None
+        name = tokens[i + 1].text
+        if len(name) < 2 or len(name) > 4 or i + 2 < len(tokens) and tokens[i + 2].text == "(":
+            return None
+        for letters in COMPONENTS:
+            if all(c in letters for c in name):
+                return ", ".join(str(letters.index(c)) for c in name)
+        return None
+
+    def threadgroup_declaration(self, tokens, i):
+        """Whether the 'threadgroup' at i begins a declaration of variables, not of a pointer."""
+        k = i - 1
+        while k >= 0 and (tokens[k].kind in ("line", "space") or tokens[k].text in ("static", "const")):
+            k -= 1
+        if k >= 0 and tokens[k].text not in (";", "{", "}", ":"):
+            return False
+        end = i
+        while tokens[end].text not in (";", "=", "["):
+            if tokens[end].text in ("*", "&", "("):
+                return False
+            end += 1
+        return True
+
+    def threadgroup_variables(self, tokens, i, in_kernel, out):
+        """threadgroup float a[4], b; : one reference each, with a number by which the runtime knows it."""
+        if not in_kernel:
+            raise Refused(tokens[i], "threadgroup variable outside of a kernel's body")
+        end = i
+        while tokens[end].text != ";":
+            end = close_of(tokens, end) if tokens[end].text in CLOSING else end
+            end += 1
+        rest = [t for t in tokens[i + 1:end] if t.kind != "line"]
+        name_at = 0  # the first declared name: the last name before '[', ',' or the end
+        for k, token in enumerate(rest):
+            if token.text in ("[", ",", "="):
+                break
+            if token.text == "<":
+                close = angle_close(rest, k)
+                if close > 0:
+                    name_at = close + 1
+            if token.kind == "name":
+                name_at = k if k >= name_at else name_at
+        kind = self.code([t for t in rest[:name_at] if t.text not in ("const", "static")]).strip()
+        lines = text_of(tokens[i:end + 1]).count("\n")
+        texts = []
+        for part in split(rest[name_at:], angles=False):
+            if any(t.text in ("=", "{") for t in part):
+                raise Refused(part[0], f"threadgroup variable {part[0].text} with an initialiser")
+            name, dimensions = part[0].text, self.code(part[1:])
+            self.variables += 1
+            if self.variables >= MAX_VARIABLES:
+                raise Refused(part[0], f"more than {MAX_VARIABLES} threadgroup variables in a file")
+            if self.mode == "cuda":
+                texts.append(f"__shared__ {kind} {name}{dimensions};")
+            else:
+                texts.append(f"typedef {kind} msl_type_{self.variables}{dimensions}; msl_type_{self.variables} &{name} ="
+                             f" ::msl::threadgroup_variable<msl_type_{self.variables}>(msl_group, {self.variables});")
+        out.append(tokens[i].space + " ".join(texts) + "\n" * (lines - tokens[i].space.count("\n")))
+        return end + 1
+
+    # ---- what kernels use ----
+
+    def reaches(self, kernel):
+        """All names in a kernel's body and in those of the functions that it may call."""
+        found, todo = set(), [kernel]
+        while todo:
+            for name in self.uses.get(todo.pop(), ()):
+                if name not in found:
+                    found.add(name)
+                    todo.append(name)
+        return found
