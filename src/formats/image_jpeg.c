@@ -17,8 +17,14 @@
 /* A progressive file may go over the whole image again with a scan of a few bytes. Encoders write about ten. */
 #define MAX_SCANS 100
 
+/* Of the file at a time. libjpeg-turbo's fast Huffman decoder wants 512 bytes at hand for each block of an MCU, and
+ * leaves the rest of a buffer to a slow one: three quarters of the 4 KiB that its own reader of files has. */
+#define SOURCE_BYTES (64u << 10)
+
 typedef struct reader {
     struct jpeg_decompress_struct jpeg;
+    struct jpeg_source_mgr source;
+    JOCTET *buffer; /* [SOURCE_BYTES] */
     struct jpeg_error_mgr errors;
     struct jpeg_progress_mgr progress;
     jmp_buf escape;
@@ -47,6 +53,49 @@ static _Noreturn void refuse(j_common_ptr jpeg)
     jpeg->err->format_message(jpeg, reason);
     escape_with(r, tw_fail(r->error, TW_INVALID, "%s: damaged or unsupported JPEG data (%s)", r->from->path, reason));
 }
+
+/* ---- the file ---- */
+
+static void leave_source(j_decompress_ptr jpeg)
+{
+    (void)jpeg;
+}
+
+static boolean read_more(j_decompress_ptr jpeg)
+{
+    reader *r = jpeg->client_data;
+    r->source.next_input_byte = r->buffer;
+    r->source.bytes_in_buffer = fread(r->buffer, 1, SOURCE_BYTES, r->from->file);
+    if (r->source.bytes_in_buffer > 0) return TRUE;
+    jpeg->err->msg_code = JERR_INPUT_EOF;
+    refuse((j_common_ptr)jpeg);
+}
+
+static void skip(j_decompress_ptr jpeg, long bytes)
+{
+    struct jpeg_source_mgr *source = jpeg->src;
+    if (bytes <= 0) return;
+    size_t left = (size_t)bytes;
+    while (left > source->bytes_in_buffer) {
+        left -= source->bytes_in_buffer;
+        read_more(jpeg);
+    }
+    source->next_input_byte += left;
+    source->bytes_in_buffer -= left;
+}
+
+static void open_source(reader *r)
+{
+    r->buffer = r->jpeg.mem->alloc_large((j_common_ptr)&r->jpeg, JPOOL_PERMANENT, SOURCE_BYTES);
+    r->source = (struct jpeg_source_mgr){.init_source = leave_source,
+                                         .fill_input_buffer = read_more,
+                                         .skip_input_data = skip,
+                                         .resync_to_restart = jpeg_resync_to_restart,
+                                         .term_source = leave_source};
+    r->jpeg.src = &r->source;
+}
+
+/* ---- messages ---- */
 
 /* Level -1 is a warning, the others are traces. Refused: the warnings after which pixels are made up. */
 static void on_message(j_common_ptr jpeg, int level)
@@ -108,7 +157,7 @@ static void decode(reader *r)
     if (setjmp(r->escape) != 0) return;
     jpeg_create_decompress(jpeg);
     jpeg->progress = &r->progress;
-    jpeg_stdio_src(jpeg, r->from->file);
+    open_source(r);
     jpeg_save_markers(jpeg, JPEG_APP0 + 1, 0xffff);
     jpeg_read_header(jpeg, TRUE);
     if (jpeg->num_components != 1 && jpeg->num_components != 3 && jpeg->num_components != 4)
