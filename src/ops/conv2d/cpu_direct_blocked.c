@@ -173,9 +173,9 @@ static size_t workspace(const tw_problem *problem, const tw_device *device)
 
 /* ---- packing a chunk of rows ---- */
 
-/* One row of one block (or, from the plain layout, of one channel): where it lies and where it goes. */
+/* One row: where it lies and where it goes. */
 typedef struct row_copy {
-    const float *from; /* column 0; null for a row of padding */
+    const float *from; /* column 0 of the block or, in the plain layout, of the first channel; null for padding */
     float *to;         /* [phases][columns][16] */
 } row_copy;
 
@@ -224,16 +224,20 @@ static void copy_blocked(const tw_conv2d *p, const cut *c, const row_copy *copy)
     }
 }
 
-/* `to` is the lane of the channel; the lanes beyond the last channel are never read. */
+/* All channels, a plane apart, each into its lane; the lanes beyond the last channel are never read. */
 static void copy_plain(const tw_conv2d *p, const cut *c, const row_copy *copy)
 {
+    size_t plane = (size_t)p->ih * (size_t)p->iw;
     for (int phase = 0; phase < c->phases; phase++) {
         if (!phase_used(p, phase)) continue;
-        float *to = copy->to + (size_t)phase * (size_t)c->columns * TW_BLOCK;
         inside in = copy->from ? inside_of(p, c, phase) : (inside){c->columns, c->columns};
-        for (int q = 0; q < in.first; q++) to[q * TW_BLOCK] = 0;
-        for (int q = in.first; q < in.end; q++) to[q * TW_BLOCK] = copy->from[(ptrdiff_t)q * p->sw + phase - p->pl];
-        for (int q = in.end; q < c->columns; q++) to[q * TW_BLOCK] = 0;
+        for (int i = 0; i < c->icg; i++) {
+            float *to = copy->to + (size_t)phase * (size_t)c->columns * TW_BLOCK + i;
+            const float *from = copy->from + (copy->from ? (size_t)i * plane : 0);
+            for (int q = 0; q < in.first; q++) to[q * TW_BLOCK] = 0;
+            for (int q = in.first; q < in.end; q++) to[q * TW_BLOCK] = from[(ptrdiff_t)q * p->sw + phase - p->pl];
+            for (int q = in.end; q < c->columns; q++) to[q * TW_BLOCK] = 0;
+        }
     }
 }
 
@@ -252,24 +256,21 @@ static void pack_chunk(const job *j, const place *at, float *scratch)
 {
     const tw_conv2d *p = j->p;
     const cut *c = &j->c;
-    int count = c->plain_in ? c->icg : c->blocks, element = c->plain_in ? 1 : TW_BLOCK;
-    size_t row_floats = (size_t)p->iw * (size_t)element, to_row = (size_t)c->phases * (size_t)c->columns * TW_BLOCK;
-    size_t image = (size_t)at->n * (size_t)(p->groups * count) + (size_t)(at->g * count);
+    int blocks = c->plain_in ? 1 : c->blocks; /* copied one after another */
+    size_t pixel = c->plain_in ? 1 : TW_BLOCK, row_floats = (size_t)p->iw * pixel;
+    size_t to_row = (size_t)c->phases * (size_t)c->columns * TW_BLOCK;
+    size_t image = ((size_t)at->n * (size_t)p->groups + (size_t)at->g) * (size_t)(c->plain_in ? c->icg : c->blocks);
     int rows = (int)rows_of(p, at->end - at->first), top = at->first * p->sh - p->pt;
-    for (int i = 0; i < count; i++)
-        for (int row = 0; row < rows; row++) {
-            if (!row_used(p, row, at->end - at->first)) continue;
-            int iy = top + row;
-            const float *from = (const float *)j->step->in[0] + ((image + (size_t)i) * (size_t)p->ih) * row_floats;
+    for (int row = 0; row < rows; row++) {
+        if (!row_used(p, row, at->end - at->first)) continue;
+        int iy = top + row;
+        for (int i = 0; i < blocks; i++) {
+            const float *from = (const float *)j->step->in[0] + (image + (size_t)i) * (size_t)p->ih * row_floats;
             row_copy copy = {iy >= 0 && iy < p->ih ? from + (size_t)iy * row_floats : NULL, scratch};
-            if (c->plain_in) {
-                copy.to += (size_t)row * to_row + (size_t)i;
-                copy_plain(p, c, &copy);
-            } else {
-                copy.to += ((size_t)i * (size_t)c->rows + (size_t)row) * to_row;
-                copy_blocked(p, c, &copy);
-            }
+            copy.to += ((size_t)i * (size_t)c->rows + (size_t)row) * to_row;
+            (c->plain_in ? copy_plain : copy_blocked)(p, c, &copy);
         }
+    }
 }
 
 /* ---- multiplying ---- */
