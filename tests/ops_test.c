@@ -245,7 +245,7 @@ static const struct subject {
       "mb1ic48ih7oc96kh1", "mb1g33ic33ih15oc33kh3sh2ph1", "mb1ic16ih2oc16kh5ph2", "mb1ic128ih9oc70kh3ph1",
       "mb1ic3ih67oc64kh11sh4ph2", "mb1g32ic32ih19oc32kh5ph2", "mb2ic1ih32oc6kh5", "mb1ic3ih21oc11kh3"}},
     {"linear", make_linear, 60, {"mb1ic400oc120", "mb1ic1oc1", "mb128ic97oc101", "mb1ic2048oc1000", "mb7ic1000oc3"}},
-    {"pool", make_pool, 100, {"mb1ic64ih57kh3sh2", "mb1ic5ih1kh1"}},
+    {"pool", make_pool, 100, {"mb1ic64ih57kh3sh2", "mb1ic5ih1kh1", "mb2ic6ih28kh2sh2", "mb1ic3ih9iw75kh2sh2alg1"}},
     {"relu", make_relu, 30, {0}},
     {"clip", make_clip, 40, {0}},
     {"add", make_add, 30, {0}},

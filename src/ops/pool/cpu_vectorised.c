@@ -3,8 +3,8 @@
  * Blocked: a vector holds channels of one pixel, so a window is a few whole vectors and any window is alike; the
  * common ones (2x2 and 3x3 with stride 2) have their loops unrolled where no padding is touched.
  * Plain: the rows of a window are reduced first, into a line of the workspace whose ends stand for the padding; then
- * windows slide along the line, a vector of them at a time for strides 1 and 2. An average that covers its whole plane
- * is one sum of contiguous elements.
+ * windows slide along the line, a vector of them at a time for strides 1 and 2. 2x2 windows with stride 2 need no line.
+ * An average that covers its whole plane is one sum of contiguous elements.
  * Averages are summed row by row and the rows' sums then added, which keeps errors of large windows small.
  * A 2x2 window reads four elements for three comparisons: bound by memory. */
 #include "core/status.h"
@@ -288,6 +288,41 @@ static void plain_rows(const void *context, size_t begin, size_t end, int thread
     }
 }
 
+/* TW_LANES windows of 2x2 side by side, or as many as there are: two rows of the input from one corner on. */
+TW_INLINE lanes halve(const job *j, const float *row, size_t windows)
+{
+    const float *below = row + j->columns.in;
+    size_t first = 2 * windows < TW_LANES ? 2 * windows : TW_LANES, second = 2 * windows - first;
+    lanes a = combine(j, lanes_load_part(row, first, 0), lanes_load_part(below, first, 0)), b = a;
+    if (second > 0)
+        b = combine(j, lanes_load_part(row + TW_LANES, second, 0), lanes_load_part(below + TW_LANES, second, 0));
+    lanes v = combine(j, lanes_even(a, b), lanes_odd(a, b));
+    return j->max ? v : v * lanes_all(0.25f);
+}
+
+/* items are rows of the output, as in plain_rows; windows are 2x2, two apart, and inside the input */
+static void plain_halves(const void *context, size_t begin, size_t end, int thread)
+{
+    (void)thread;
+    const job *j = context;
+    size_t height = (size_t)j->rows.out, count = (size_t)j->columns.out, width = (size_t)j->columns.in;
+    size_t plane = begin / height, oy = begin % height;
+    for (size_t item = begin; item < end; item++) {
+        const float *x = j->x + (plane * (size_t)j->rows.in + 2 * oy) * width;
+        float *y = j->y + item * count;
+        size_t o = 0;
+        for (; o + TW_LANES <= count; o += TW_LANES) lanes_store(y + o, halve(j, x + 2 * o, TW_LANES));
+        if (count < TW_LANES)
+            lanes_store_part(y, halve(j, x, count), count);
+        else if (o < count) /* some windows again */
+            lanes_store(y + count - TW_LANES, halve(j, x + 2 * (count - TW_LANES), TW_LANES));
+        if (++oy == height) {
+            oy = 0;
+            plane++;
+        }
+    }
+}
+
 /* items are planes, averaged whole: sums of 32 vectors, then of those sums */
 static void plain_planes(const void *context, size_t begin, size_t end, int thread)
 {
@@ -350,6 +385,13 @@ static bool covers_plane(const job *j)
     return rows.begin == 0 && rows.end == j->rows.in && columns.begin == 0 && columns.end == j->columns.in;
 }
 
+static bool is_halving(const tw_pool *p)
+{
+    return p->kind != TW_POOL_ADAPTIVE_AVERAGE && p->kh == 2 && p->kw == 2 && p->sh == 2 && p->sw == 2 &&
+           p->dilh == 1 && p->dilw == 1 && !p->pt && !p->pl && 2 * (int64_t)p->oh <= p->ih &&
+           2 * (int64_t)p->ow <= p->iw;
+}
+
 static tw_status run(const tw_step *step, tw_queue *queue)
 {
     const tw_pool *p = step->problem->params;
@@ -364,6 +406,8 @@ static tw_status run(const tw_step *step, tw_queue *queue)
         size_t planes = n * (size_t)p->c;
         if (covers_plane(&j))
             tw_parallel(queue, plain_planes, &j, planes, GRAIN / (width * (size_t)p->ih) + 1);
+        else if (is_halving(p))
+            tw_parallel(queue, plain_halves, &j, planes * height, GRAIN / read + 1);
         else
             tw_parallel(queue, plain_rows, &j, planes * height, GRAIN / read + 1);
     } else {
@@ -390,8 +434,10 @@ static bool supports(const tw_problem *problem, const tw_device *device, const c
 
 static double cost(const tw_problem *problem, const tw_device *device)
 {
-    return tw_cpu_seconds(device, problem->op->flops(problem->params), problem->in[0].layout == TW_PLAIN ? 0.03 : 0.06,
-                          tw_problem_traffic(problem), tw_cpu_threads(device));
+    bool plain = problem->in[0].layout == TW_PLAIN;
+    double efficiency = !plain ? 0.06 : is_halving(problem->params) ? 0.12 : 0.03;
+    return tw_cpu_seconds(device, problem->op->flops(problem->params), efficiency, tw_problem_traffic(problem),
+                          tw_cpu_threads(device));
 }
 
 const tw_design TW_CPU_DESIGN(pool, vectorised) = {
