@@ -363,10 +363,7 @@ bool complete_simdgroup(worker &w, uint32_t number)
     s.active = active;
     s.phase ^= 1;
     w.counts.simdgroup_operations++;
-    if (waiting->what == SIMD_MATRIX) {
-        w.counts.simdgroup_matrix_products++;
-        w.counts.flops += 2 * 8 * 8 * 8;
-    }
+    if (waiting->what == SIMD_MATRIX) w.counts.simdgroup_matrix_products++;
     for (uint32_t i = first; i < end; i++)
         if (w.fibers[i]->at == AT_SIMD) w.fibers[i]->at = READY;
     return true;
@@ -539,7 +536,6 @@ void add(msl_counters &to, const msl_counters &from)
     to.barriers += from.barriers;
     to.simdgroup_operations += from.simdgroup_operations;
     to.simdgroup_matrix_products += from.simdgroup_matrix_products;
-    to.flops += from.flops;
 }
 
 void work(worker &w, launch &run)

@@ -1,11 +1,11 @@
 /* The C interface of a translated Metal library: what tools/metal/build makes of one .metal file exports two functions,
- * the same two for every mode, on the CPU (plain, asan, tsan, count) and on a CUDA device (cuda).
+ * the same two for every mode (plain, asan, tsan).
  *
  *     const msl_library *msl_describe(void);
  *     int msl_launch(const msl_launch_desc *desc, char *message, size_t message_bytes);
  *
  * A host opens the library with dlopen, reads the table and launches kernels by name. msl_launch blocks until the
- * kernel has run (cuda: until it is in the stream) and returns MSL_OK, or writes one line to message: what, the
+ * kernel has run and returns MSL_OK, or writes one line to message: what, the
  * kernel, and the file and line where they are known. After MSL_FAULT the buffers hold what the kernel had written.
  * Launches of one library take turns; different libraries may run at the same time. */
 #ifndef TILEWISE_MSL_ABI_H
@@ -59,7 +59,7 @@ typedef struct msl_constant {
 
 typedef struct msl_library {
     uint32_t abi_version;
-    const char *mode;   /* "plain", "asan", "tsan", "count", "cuda" */
+    const char *mode;   /* "plain", "asan", "tsan" */
     const char *family; /* "apple7": what the translation was asked for */
     const msl_kernel *kernels;
     uint32_t kernel_count;
@@ -67,8 +67,8 @@ typedef struct msl_library {
     uint32_t constant_count;
 } msl_library;
 
-/* bytes is the allocation's size: counters and checks use it. cuda: a device pointer. A small constant argument is
- * passed the same way, as a pointer to its bytes (cuda: of device memory too). */
+/* bytes is the allocation's size: checks use it. A small constant argument is passed the same way, as a pointer to its
+ * bytes. */
 typedef struct msl_buffer {
     void *data;
     size_t bytes;
@@ -82,22 +82,12 @@ typedef struct msl_constant_value {
     uint32_t bytes;
 } msl_constant_value;
 
-typedef struct msl_traffic {
-    uint64_t read, written;               /* every access counted, bytes */
-    uint64_t unique_read, unique_written; /* distinct bytes of buffers (not kept for threadgroup memory: 0) */
-} msl_traffic;
-
-/* Filled by every mode but cuda: threads, threadgroups, barriers, simdgroup_operations and threadgroup_bytes. Filled
- * by count alone: traffic, flops and special. */
 typedef struct msl_counters {
     uint64_t threads, threadgroups;
     uint64_t barriers;              /* threadgroup_barrier, once a threadgroup */
     uint64_t simdgroup_operations;  /* once a simdgroup; simdgroup matrix products among them */
     uint64_t simdgroup_matrix_products;
     uint64_t threadgroup_bytes;     /* static and dynamic threadgroup memory of one threadgroup */
-    msl_traffic device, constant, threadgroup;
-    uint64_t flops;                 /* additions, multiplications, divisions; 2 for a fused pair; matrices 1024 */
-    uint64_t special;               /* exp, log, sqrt and the like */
 } msl_counters;
 
 enum msl_flags {
@@ -118,7 +108,6 @@ typedef struct msl_launch_desc {
     uint32_t workers;         /* threads of the CPU; 0: as many as the machine has */
     uint32_t flags;           /* enum msl_flags */
     uint64_t seed;            /* 0: threads in order; else a random schedule, the same for the same seed */
-    void *stream;             /* cuda: the cudaStream_t */
     msl_counters *counters;   /* may be NULL; overwritten */
 } msl_launch_desc;
 

@@ -89,25 +89,3 @@ def cpu_tables(unit, mode, family):
         out.append(f"    {{&::metal::{name}, &::metal::{name}_msl_defined}},\n")
     out.append("    {nullptr, nullptr}};\n} // namespace msl\n")
     return "".join(out)
-
-
-def cuda_tables(unit, family):
-    out, points = [BEGIN], entry_points(unit)
-    for number, (_, kernel, name) in enumerate(points):
-        out.append(f"typedef decltype(&{name}) msl_type_of_{number};\n"
-                   f"static __global__ void msl_entry_{number}(const ::msl::launch_arguments launch)\n"
-                   f"{{\n    const ::msl::group g = ::msl::group_here(launch);\n"
-                   f"    const ::msl::thread t = ::msl::thread_here(g);\n"
-                   f"    (void)t;\n    if (!::msl::inside(t)) return;\n    {name}({calls(kernel, number)});\n}}\n")
-    out.append("} // namespace metal\nnamespace msl {\n")
-    describe(out, unit, points, "cuda", family)
-    out.append("const void *const codes[] = {\n")
-    out.extend(f"    (const void *)::metal::msl_entry_{number},\n" for number in range(len(points)))
-    out.append("    nullptr};\n")
-    out.append("cudaError_t set_constant(uint32_t number, const void *value, bool defined, cudaStream_t stream)\n{\n"
-               "    (void)value, (void)defined, (void)stream;\n    switch (number) {\n")
-    for number, (name, _, _) in enumerate(unit.constants):
-        out.append(f"    case {number}: return copy_constant(::metal::{name}, ::metal::{name}_msl_defined, value, "
-                   "defined, stream);\n")
-    out.append("    default: return cudaErrorInvalidValue;\n    }\n}\n} // namespace msl\n")
-    return "".join(out)

@@ -47,8 +47,7 @@ class Kernel:
 
 
 class Unit:
-    def __init__(self, mode):
-        self.mode = mode
+    def __init__(self):
         self.kernels = {}
         self.instances = []   # (host name, kernel, '<template arguments>')
         self.constants = []   # (name, type, index)
@@ -213,17 +212,13 @@ class Unit:
             used = [t for t in words(plain) if t.text not in ("constant", "const", "constexpr", "static", ";")]
             name, kind = used[-1].text, text_of(used[:-1]).strip()
             self.constants.append((name, kind, constant_number[0][1]))
-            space = "static __device__" if self.mode == "cuda" else "static"
-            out.append(f"{lead}{space} {kind} {name}; {space} bool {name}_msl_defined;")
+            out.append(f"{lead}static {kind} {name}; static bool {name}_msl_defined;")
             return
         if inside == "namespace" and "constant" in names and not is_function and names[0] not in ("typedef", "using",
                                                                                                    "template"):
             out.append(self.program_constant(plain, lead))
             return
-        text = self.code(plain)
-        if self.mode == "cuda" and is_function and names and names[0] not in ("typedef", "using", "static_assert"):
-            text = self.on_device(text)
-        out.append(text)
+        out.append(self.code(plain))
 
     def program_constant(self, tokens, lead):
         """constant float table[3] = {...}; or a value computed from function constants, which is no value yet."""
@@ -237,29 +232,11 @@ class Unit:
         if any(t.text in changing for t in tokens[equals:]):
             name, kind = declared[-1].text, text_of(declared[:-1]).strip()
             self.derived.add(name)
-            function = "__device__ " if self.mode == "cuda" else ""
-            return (f"{lead}{function}static const struct {{ MSL_DEVICE_ONLY operator {kind}() const "
+            return (f"{lead}static const struct {{ operator {kind}() const "
                     f"{{ return {value.strip().lstrip('=')}; }} }} {name}{{}};")
         is_array = any(t.text == "[" for t in declared)
-        static = "static __constant__ const" if self.mode == "cuda" and is_array else \
-            "static const" if is_array else "static constexpr"
+        static = "static const" if is_array else "static constexpr"
         return f"{lead}{static} {text_of(declared).strip()}{value};"
-
-    def on_device(self, text):
-        """MSL_DEVICE_ONLY before a function, after its template header."""
-        at = 0
-        body = text.lstrip()
-        indent = text[:len(text) - len(body)]
-        while body.startswith("template", at):
-            depth = 0
-            for k in range(body.index("<", at), len(body)):
-                depth += (body[k] == "<") - (body[k] == ">")
-                if depth == 0:
-                    break
-            at = k + 1
-            while body[at].isspace():
-                at += 1
-        return indent + body[:at] + "MSL_DEVICE_ONLY " + body[at:]
 
     def function(self, tokens, start, i, parameters, opening, close, inside, out):
         head, attributes = take_attributes(tokens[i:parameters[0]])
@@ -286,8 +263,6 @@ class Unit:
             passed.insert(0, "const ::msl::group &msl_group")
         after = self.code([t for t in tokens[parameters[1] + 1:opening] if t.text not in SPACES])
         text = f"{template}{head_text}{text_of(tokens[parameters[0]:parameters[0] + 1])}{', '.join(passed)})" + after
-        if self.mode == "cuda":
-            text = self.on_device(text)
         before = self.variables
         out.append(text + self.code(tokens[opening:close + 1], body=True, in_kernel=is_kernel))
         if self.variables > before:
@@ -439,11 +414,8 @@ class Unit:
             self.variables += 1
             if self.variables >= MAX_VARIABLES:
                 raise Refused(part[0], f"more than {MAX_VARIABLES} threadgroup variables in a file")
-            if self.mode == "cuda":
-                texts.append(f"__shared__ {kind} {name}{dimensions};")
-            else:
-                texts.append(f"typedef {kind} msl_type_{self.variables}{dimensions}; msl_type_{self.variables} &{name} ="
-                             f" ::msl::threadgroup_variable<msl_type_{self.variables}>(msl_group, {self.variables});")
+            texts.append(f"typedef {kind} msl_type_{self.variables}{dimensions}; msl_type_{self.variables} &{name} ="
+                         f" ::msl::threadgroup_variable<msl_type_{self.variables}>(msl_group, {self.variables});")
         out.append(tokens[i].space + " ".join(texts) + "\n" * (lines - tokens[i].space.count("\n")))
         return end + 1
 
