@@ -1,7 +1,9 @@
-/* The narrow floating-point formats, one number at a time: IEEE 754 half precision, bfloat16 and tf32. Narrowing rounds
- * to nearest, ties to even, as the hardware does. */
+/* The narrow floating-point formats, one number at a time: IEEE 754 half precision, bfloat16 and tf32; and elements of
+ * memory that holds any of them. Narrowing rounds to nearest, ties to even, as the hardware does. */
 #ifndef TW_CORE_HALF_H
 #define TW_CORE_HALF_H
+
+#include "tilewise.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -55,6 +57,36 @@ static inline float tw_round_tf32(float value)
     uint32_t bits = tw_bits_of(value);
     if ((bits & 0x7f800000) == 0x7f800000) return value;
     return tw_float_of((bits + 0xfff + (bits >> 13 & 1)) & ~0x1fffu);
+}
+
+/* Elements of memory whose type is known as it runs: float32, float16 or bfloat16. */
+static inline float tw_read_element(const void *memory, tw_dtype dtype, size_t index)
+{
+    if (dtype == TW_F16) return tw_widen_half(((const uint16_t *)memory)[index]);
+    if (dtype == TW_BF16) return tw_widen_bfloat16(((const uint16_t *)memory)[index]);
+    return ((const float *)memory)[index];
+}
+
+static inline void tw_write_element(void *memory, tw_dtype dtype, size_t index, float value)
+{
+    if (dtype == TW_F16)
+        ((uint16_t *)memory)[index] = tw_narrow_half(value);
+    else if (dtype == TW_BF16)
+        ((uint16_t *)memory)[index] = tw_narrow_bfloat16(value);
+    else
+        ((float *)memory)[index] = value;
+}
+
+/* What a precision's multiplications make of a number. */
+static inline float tw_round_to(tw_precision precision, float value)
+{
+    switch (precision) {
+    case TW_PRECISION_TF32: return tw_round_tf32(value);
+    case TW_PRECISION_FP16: return tw_widen_half(tw_narrow_half(value));
+    case TW_PRECISION_BF16: return tw_widen_bfloat16(tw_narrow_bfloat16(value));
+    case TW_PRECISION_FP32: break;
+    }
+    return value;
 }
 
 #endif
