@@ -20,8 +20,6 @@ __device__ static inline unsigned tw_mma_place(unsigned row, unsigned chunk)
     return row * TW_MMA_ROW + ((chunk ^ (row % TW_MMA_CHUNKS)) * TW_MMA_CHUNK);
 }
 
-#if __CUDA_ARCH__ >= 800
-
 __device__ static inline unsigned tw_shared_address(const void *pointer)
 {
     return (unsigned)__cvta_generic_to_shared(pointer);
@@ -41,6 +39,8 @@ template <int pending> __device__ static inline void tw_copy_wait(void)
 {
     asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
 }
+
+#if __CUDA_ARCH__ >= 800
 
 /* Four 8 x 16-byte matrices; lane l gives the address of row l % 8 of matrix l / 8. */
 __device__ static inline void tw_load_matrices(unsigned (&to)[4], unsigned address)
@@ -86,6 +86,29 @@ __device__ static inline void tw_mma_round(float, unsigned (&a)[4])
 }
 
 #endif
+
+/* ---- fragments of sums, whose lane l has columns 2 (l % 4) and the next of each group of 8 ----
+ *
+ * Four neighbouring lanes exchange theirs of `groups` groups, 4 (2), so that each can store 16 bytes of 2-byte (4-byte)
+ * numbers: lane l ends with the numbers of group l % groups, in the order of the lanes: with 4 groups all 8, with 2 the four
+ * from column l / 2 % 2 * 4 on. */
+template <int groups> __device__ static inline void tw_mma_exchange(float2 (&v)[groups])
+{
+#pragma unroll
+    for (int bit = 1; bit < groups; bit *= 2) {
+        const bool upper = threadIdx.x & bit;
+#pragma unroll
+        for (int low = 0; low < groups; low++) {
+            if (low & bit) continue;
+            const float2 mine = upper ? v[low] : v[low + bit];
+            const float2 other = make_float2(__shfl_xor_sync(~0u, mine.x, bit), __shfl_xor_sync(~0u, mine.y, bit));
+            if (upper)
+                v[low] = other;
+            else
+                v[low + bit] = other;
+        }
+    }
+}
 
 /* ---- clusters: blocks that read one another's shared memory, compute capability 9.0 ---- */
 

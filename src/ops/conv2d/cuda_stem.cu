@@ -97,26 +97,6 @@ __device__ static inline void stage(const layer &l, const float *image, int top,
     }
 }
 
-/* Two numbers of four neighbouring lanes, in four (two) groups: lane i ends with all numbers of group i (i % 2), in the
- * order of the lanes. */
-template <int groups> __device__ static inline void exchange(float2 (&v)[groups])
-{
-#pragma unroll
-    for (int bit = 1; bit < groups; bit *= 2) {
-        const bool upper = threadIdx.x & bit;
-#pragma unroll
-        for (int low = 0; low < groups; low++) {
-            if (low & bit) continue;
-            const float2 mine = upper ? v[low] : v[low + bit];
-            const float2 other = make_float2(__shfl_xor_sync(~0u, mine.x, bit), __shfl_xor_sync(~0u, mine.y, bit));
-            if (upper)
-                v[low] = other;
-            else
-                v[low + bit] = other;
-        }
-    }
-}
-
 /* A fragment's sums of one pixel: bias, activation, 16 bytes a store. `first` is the tile's first channel. */
 template <class T, int NJ>
 __device__ static inline void finish(const layer &l, const float (&sums)[NJ][4], int half, int first, const float *bias,
@@ -129,7 +109,7 @@ __device__ static inline void finish(const layer &l, const float (&sums)[NJ][4],
         float2 v[groups];
 #pragma unroll
         for (int i = 0; i < groups; i++) v[i] = make_float2(sums[j + i][2 * half], sums[j + i][2 * half + 1]);
-        exchange<groups>(v);
+        tw_mma_exchange<groups>(v);
         const int channel = first + (j + lane % groups) * 8 + lane / groups * width;
         if (!there || channel >= l.p.oc) continue;
         tw_pack<T> out;
