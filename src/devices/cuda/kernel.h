@@ -90,6 +90,22 @@ static inline unsigned tw_ceil_div(size_t a, size_t b)
     return (unsigned)((a + b - 1) / b);
 }
 
+/* a / d for 0 <= a < 2^31 as the high half of a product (Granlund and Montgomery 1994). */
+typedef struct tw_divisor {
+    unsigned d, multiplier, shift;
+    __device__ unsigned quotient(unsigned a) const
+    {
+        return d == 1 ? a : __umulhi(a, multiplier) >> shift;
+    }
+} tw_divisor;
+
+static inline tw_divisor tw_make_divisor(int d)
+{
+    unsigned shift = 0;
+    while ((1ull << (shift + 1)) < (unsigned)d) shift++;
+    return {(unsigned)d, (unsigned)(((1ull << (32 + shift)) + d - 1) / d), shift};
+}
+
 /* A design's `supports`, where it takes every problem in plain float32; others begin with it. */
 static inline bool tw_cuda_plain(const tw_problem *problem, const tw_device *device, const char **reason)
 {

@@ -36,22 +36,6 @@ enum { THREADS = 128, MAX_CLUSTER = 8, OUTSIDE = 1 << 30 };
 
 /* ---- what a kernel is told ---- */
 
-/* a / d for 0 <= a < 2^31 as the high half of a product (Granlund and Montgomery 1994). */
-struct divisor {
-    unsigned d, multiplier, shift;
-    __device__ unsigned quotient(unsigned a) const
-    {
-        return d == 1 ? a : __umulhi(a, multiplier) >> shift;
-    }
-};
-
-static divisor make_divisor(int d)
-{
-    unsigned shift = 0;
-    while ((1ull << (shift + 1)) < (unsigned)d) shift++;
-    return {(unsigned)d, (unsigned)(((1ull << (32 + shift)) + d - 1) / d), shift};
-}
-
 struct arguments {
     const void *x, *w;
     const int4 *table; /* gathering: of each k its offset in an image, its row and its column in the window */
@@ -70,7 +54,7 @@ struct arguments {
     size_t image;                 /* elements; gathering */
     int pixel_chunks, chunks;     /* of all channels and of a group's; not gathering */
     int step_ky, step_kx, step_c; /* 128 bytes of k further */
-    divisor pixels, width, by_chunks, by_kw;
+    tw_divisor pixels, width, by_chunks, by_kw;
 };
 
 /* ---- the epilogue ---- */
@@ -585,13 +569,13 @@ static arguments make_arguments(const tw_mma_gemm *whole, const tw_step *step, c
     p.ih = g.ih, p.iw = g.iw, p.sh = g.sh, p.sw = g.sw, p.pt = g.pt, p.pl = g.pl;
     p.dilh = g.dilh, p.dilw = g.dilw, p.kh = g.kh, p.kw = g.kw;
     p.image = (size_t)g.ic * g.ih * g.iw;
-    p.pixels = make_divisor(g.oh * g.ow);
-    p.width = make_divisor(g.ow);
-    p.by_kw = make_divisor(g.kw);
+    p.pixels = tw_make_divisor(g.oh * g.ow);
+    p.width = tw_make_divisor(g.ow);
+    p.by_kw = tw_make_divisor(g.kw);
     const int chunk = (int)(TW_MMA_CHUNK / element(&g));
     p.pixel_chunks = g.ic / chunk;
     p.chunks = copied ? g.ic / g.groups / chunk : 1;
-    p.by_chunks = make_divisor(p.chunks);
+    p.by_chunks = tw_make_divisor(p.chunks);
     p.step_c = TW_MMA_CHUNKS % p.chunks;
     p.step_kx = TW_MMA_CHUNKS / p.chunks % g.kw;
     p.step_ky = TW_MMA_CHUNKS / p.chunks / g.kw;

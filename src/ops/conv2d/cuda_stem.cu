@@ -43,7 +43,8 @@ struct layer {
     int tiles_y, tiles_x, tiles;   /* of one image, of one image, in all */
     int weight_bytes, table_bytes; /* of one tile of channels, of the table */
     int shared;
-    int blocks; /* along x */
+    int blocks;                            /* along x */
+    tw_divisor by_rows, by_image, by_line; /* rows, tiles_y * tiles_x, tiles_x */
     double seconds;
 };
 
@@ -81,7 +82,7 @@ __device__ static inline void stage(const layer &l, const float *image, int top,
             float v[LOADS];
 #pragma unroll
             for (int i = 0; i < LOADS; i++) {
-                const int row = first + i * WARPS, c = row / l.rows, y = top + row - c * l.rows;
+                const int row = first + i * WARPS, c = (int)l.by_rows.quotient(row), y = top + row - c * l.rows;
                 const bool there = across && row < rows && (unsigned)y < (unsigned)p.ih;
                 v[i] = there ? __ldg(image + ((size_t)c * p.ih + y) * p.iw + left + x) : 0.0f;
             }
@@ -126,8 +127,14 @@ __device__ static inline void finish(const layer &l, const float (&sums)[NJ][4],
 
 #endif
 
+/* One run a warp leaves registers for four blocks a multiprocessor, which hide one another's waiting. */
+constexpr int blocks_for(int runs)
+{
+    return runs == 1 ? 4 : 2;
+}
+
 template <class T, int N, int RUNS>
-__global__ static void __launch_bounds__(THREADS, 2)
+__global__ static void __launch_bounds__(THREADS, blocks_for(RUNS))
     convolve(const __grid_constant__ layer l, const float *x, const char *packed, const float *bias, T *y)
 {
 #if __CUDA_ARCH__ >= 800
@@ -158,8 +165,9 @@ __global__ static void __launch_bounds__(THREADS, 2)
     const unsigned next_half = 8 * p.sw * sizeof(T), next_run = p.sh * l.width * sizeof(T);
 
     for (int tile = blockIdx.x; tile < l.tiles; tile += gridDim.x) {
-        const int n = tile / (l.tiles_y * l.tiles_x), rest = tile - n * l.tiles_y * l.tiles_x;
-        const int oy = rest / l.tiles_x * l.tile_rows, ox = (rest - rest / l.tiles_x * l.tiles_x) * l.tile_columns;
+        const int n = (int)l.by_image.quotient(tile), rest = tile - n * l.tiles_y * l.tiles_x;
+        const int line = (int)l.by_line.quotient(rest);
+        const int oy = line * l.tile_rows, ox = (rest - line * l.tiles_x) * l.tile_columns;
         stage<T>(l, x + (size_t)n * p.ic * p.ih * p.iw, oy * p.sh - p.pt, ox * p.sw - p.pl, part, shifted);
         tw_copy_wait<0>();
         __syncthreads();
@@ -229,14 +237,17 @@ static layer make_layer(const tw_problem *problem, const tw_cuda *cuda, int colu
     l.seconds = 1e30;
     if (l.shared > cuda->shared_bytes || tiles > INT_MAX || column_tiles > (int)TW_CUDA_MAX_GRID_YZ) return l;
     l.tiles_y = (int)tiles_y, l.tiles_x = (int)tiles_x, l.tiles = (int)tiles;
-    const double fit = fmin(2, floor((cuda->shared_bytes + 1024.0) / (l.shared + 1024.0)));
+    l.by_rows = tw_make_divisor(l.rows);
+    l.by_image = tw_make_divisor(l.tiles_y * l.tiles_x);
+    l.by_line = tw_make_divisor(l.tiles_x);
+    const double fit = fmin(blocks_for(runs), floor((cuda->shared_bytes + 1024.0) / (l.shared + 1024.0)));
     l.blocks = (int)fmin(tiles, fmax(1, floor(cuda->multiprocessors * fit / column_tiles)));
 
-    /* Waiting for the image goes on in one block while the other multiplies; a warp's step of k reads 4 fragments a run and
-     * the weights from shared memory, 32 lanes a cycle, at some 1.7 GHz. */
+    /* Waiting goes on in one block while others multiply. A warp's step of k reads 4 fragments a run and the weights from
+     * shared memory, 32 lanes a cycle, at some 1.7 GHz; storing and its exchange take as long as 30 steps of one run. */
     const double reads = ceil((double)p->ic * l.rows / (WARPS * LOADS)) * ceil(l.width / 32.0);
-    const double staging = 0.4e-6 + reads * 0.4e-6, step = WARPS * (runs * 4.0 + columns / 4.0 + 2) / 1.7e9;
-    const double multiply = l.steps * fmax(step, 0.05e-6) + 0.3e-6 * runs;
+    const double staging = 1.5e-6 + reads * 0.6e-6, step = WARPS * (runs * 4.0 + columns / 4.0 + 2) / 1.7e9;
+    const double multiply = l.steps * fmax(step, 0.05e-6) + 0.3e-6 * runs * columns / 32;
     const double rounds = ceil(tiles / l.blocks);
     const double bytes = tw_problem_bytes(problem);
     l.seconds = fmax(rounds * fmax(fit * multiply, staging + multiply), bytes / (0.75 * cuda->base.info.peak_bytes)) +
@@ -249,7 +260,7 @@ static layer choose(const tw_problem *problem, const tw_device *device)
 {
     static const struct {
         int columns, runs, across;
-    } ways[] = {{64, 2, 1}, {64, 2, 2}, {32, 2, 1}, {32, 2, 2}, {32, 1, 1}, {32, 1, 2}};
+    } ways[] = {{64, 1, 1}, {64, 1, 2}, {64, 2, 1}, {64, 2, 2}, {32, 1, 1}, {32, 1, 2}, {32, 2, 1}, {32, 2, 2}};
     layer best = {};
     best.seconds = 2e30;
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
@@ -343,13 +354,14 @@ static double cost(const tw_problem *problem, const tw_device *device)
 
 template <class T> static tw_status launch(const layer &l, const tw_step *step, tw_queue *queue)
 {
-    void (*kernel)(layer, const float *, const char *, const float *, T *) = l.columns == 64 ? convolve<T, 64, 2>
-                                                                             : l.runs == 2   ? convolve<T, 32, 2>
-                                                                                             : convolve<T, 32, 1>;
+    typedef void (*kernel_t)(layer, const float *, const char *, const float *, T *);
+    static const kernel_t kernels[2][2] = {{convolve<T, 32, 1>, convolve<T, 32, 2>},
+                                           {convolve<T, 64, 1>, convolve<T, 64, 2>}};
     const tw_cuda_grid grid = {dim3((unsigned)l.blocks, tw_ceil_div((size_t)l.p.oc, (size_t)l.columns)), THREADS,
                                (size_t)l.shared};
-    return tw_cuda_launch(queue, kernel, grid, l, (const float *)step->in[0], (const char *)step->packed,
-                          l.p.has_bias ? (const float *)step->in[2] : nullptr, (T *)step->out);
+    return tw_cuda_launch(queue, kernels[l.columns / 64][l.runs - 1], grid, l, (const float *)step->in[0],
+                          (const char *)step->packed, l.p.has_bias ? (const float *)step->in[2] : nullptr,
+                          (T *)step->out);
 }
 
 static tw_status run(const tw_step *step, tw_queue *queue)
