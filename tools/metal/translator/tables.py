@@ -52,8 +52,8 @@ def describe(out, unit, points, mode, family):
         out.append(f"static const msl_argument arguments_{number}[] = {{\n")
         for position, a in enumerate(kernel.arguments):
             if a.kind != "position":
-                size = (f"(uint32_t)sizeof(::msl::pointee<typename ::msl::signature<::metal::msl_type_of_{number}>::template "
-                        f"parameter<{position}>>)")
+                kind = f"typename ::msl::signature<::metal::msl_type_of_{number}>::template parameter<{position}>"
+                size = f"(uint32_t)sizeof(::msl::pointee<{kind}>)"
                 out.append(f"    {{{quoted(a.name)}, {a.index}, MSL_{a.space.upper()}, {int(a.writable)}, "
                            f"{int(a.optional)}, {size}}},\n")
         out.append("    {nullptr, 0, 0, 0, 0, 0}};\n")
@@ -83,7 +83,8 @@ def cpu_tables(unit, mode, family):
         f = facts(unit, kernel)
         waits = f["barrier"] or f["simdgroup"] or kernel.name in unit.with_threadgroup_memory or any(
             a.kind == "threadgroup" for a in kernel.arguments)
-        out.append(f"    {{::metal::msl_entry_{number}, {'nullptr' if waits else f'each_thread<::metal::msl_entry_{number}>'}}},\n")
+        loop = "nullptr" if waits else f"each_thread<::metal::msl_entry_{number}>"
+        out.append(f"    {{::metal::msl_entry_{number}, {loop}}},\n")
     out.append("    {nullptr, nullptr}};\nextern const constant_storage storages[] = {\n")
     for name, _, _ in unit.constants:
         out.append(f"    {{&::metal::{name}, &::metal::{name}_msl_defined}},\n")

@@ -6,44 +6,17 @@ threadgroup as a first parameter, function constants become variables that a lau
 """
 import re
 
+from .signature import UNSUPPORTED, read_kernel
 from .tokens import (CLOSING, SPACES, Refused, Token, angle_close, close_of, split, take_attributes, text_of, words)
-
-POSITIONS = {
-    "thread_position_in_grid", "thread_position_in_threadgroup", "threadgroup_position_in_grid",
-    "threadgroups_per_grid", "threads_per_threadgroup", "dispatch_threads_per_threadgroup", "threads_per_grid",
-    "thread_index_in_threadgroup", "thread_index_in_simdgroup", "simdgroup_index_in_threadgroup",
-    "simdgroups_per_threadgroup", "dispatch_simdgroups_per_threadgroup", "threads_per_simdgroup",
-    "thread_execution_width", "thread_index_in_quadgroup", "quadgroup_index_in_threadgroup",
-    "quadgroups_per_threadgroup"}
-
-# Metal that is not in the subset, by the name that shows it.
-UNSUPPORTED = {
-    **{f"texture{n}": "textures" for n in ("1d", "2d", "3d", "cube", "1d_array", "2d_array", "2d_ms", "_buffer")},
-    "texture": "textures", "sampler": "samplers", "vertex": "vertex functions", "fragment": "fragment functions",
-    "stage_in": "stage_in", "visible": "visible functions", "imageblock": "imageblocks",
-    "threadgroup_imageblock": "imageblocks", "ray_data": "ray tracing", "object_data": "mesh shaders",
-    "intersection_function": "ray tracing", "visible_function_table": "function pointers",
-    "command_buffer": "indirect commands", "cooperative_tensor": "tensors", "tensor": "tensors",
-    "simdgroup_event": "asynchronous copies", "os_log": "logging"}
 
 BARRIERS = {"threadgroup_barrier"}
 MATRICES = {"simdgroup_matrix", "simdgroup_float8x8", "simdgroup_half8x8", "simdgroup_bfloat8x8", "simdgroup_load",
             "simdgroup_store", "simdgroup_multiply", "simdgroup_multiply_accumulate"}
 ASSIGNMENTS = {"=", "+=", "-=", "*=", "/="}
 COMPONENTS = ("xyzw", "rgba")
+# Before a '(' that opens no function's parameters.
+NO_FUNCTION = {"alignas", "decltype", "static_assert", "explicit", "__attribute__"}
 MAX_VARIABLES = 1024
-
-
-class Argument:
-    def __init__(self, kind, index, name, space, writable, optional):
-        self.kind = kind  # "buffer", "threadgroup" or "position"
-        self.index, self.name, self.space, self.writable, self.optional = index, name, space, writable, optional
-
-
-class Kernel:
-    def __init__(self, name, scope, arguments, template, max_threads):
-        self.name, self.scope, self.arguments, self.template = name, scope, arguments, template
-        self.max_threads = max_threads
 
 
 class Unit:
@@ -56,7 +29,13 @@ class Unit:
         self.with_threadgroup_memory = set()  # kernels that declare some
         self.uses = {}        # function: the names in its body
         self.seen = set()     # functions by signature without address spaces
+        self.places = {}      # name: the first token in a function's body that says it
+        self.defined = {}     # function: the first token of its definition
         self.scope = []
+
+    def refuse(self, token, message):
+        """The strict pass goes on after it, to find more."""
+        raise Refused(token, message)
 
     # ---- declarations ----
 
@@ -117,10 +96,12 @@ class Unit:
         rest, attributes = take_attributes(tokens[i + 1:end])
         host = next((argument for name, argument in attributes if name.text == "host_name"), None)
         rest = words(rest)
-        if not any(t.text == "kernel" for t in rest):
+        if not any(t.text == "kernel" for t in rest) and not any(n.text == "kernel" for n, _ in attributes):
             out.append(text_of(tokens[i:end + 1]))
             return end + 1
-        at = next(k for k, t in enumerate(rest) if t.text in self.kernels)
+        at = next((k for k, t in enumerate(rest) if t.text in self.kernels), None)
+        if at is None:
+            raise Refused(tokens[i], "kernel instance: no kernel of this name was defined before")
         arguments = ""
         if rest[at + 1].text == "<":
             close = angle_close(rest, at + 1)
@@ -152,8 +133,7 @@ class Unit:
                 continue
             if text == "(":
                 close = close_of(tokens, j)
-                if parameters is None and not initialised and tokens[j - 1].text not in ("alignas", "decltype",
-                                                                                         "static_assert", "explicit"):
+                if parameters is None and not initialised and tokens[j - 1].text not in NO_FUNCTION:
                     parameters = (j, close)
                 j = close
             elif text == "[":
@@ -224,7 +204,7 @@ class Unit:
         """constant float table[3] = {...}; or a value computed from function constants, which is no value yet."""
         equals = next((k for k, t in enumerate(tokens) if t.text in ("=", "{")), None)
         if equals is None:
-            raise Refused(tokens[0], "program-scope constant without a value or [[function_constant(n)]]")
+            raise Refused(tokens[0], "program scope: a constant needs a value or [[function_constant(n)]]")
         kept = ("constant", "const", "constexpr", "static", "")
         declared = [t for t in tokens[:equals] if t.text not in kept and t.kind != "line"]
         value = self.code(tokens[equals:-1])
@@ -249,8 +229,8 @@ class Unit:
         self.seen.add(signature)
         split_parameters = [take_attributes(p) for p in split(tokens[parameters[0] + 1:parameters[1]])]
         if is_kernel:
-            self.kernel(name, head, split_parameters, attributes, i > start)
-        self.uses.setdefault(name, set()).update(t.text for t in tokens[parameters[1]:close] if t.kind == "name")
+            self.kernels[name] = read_kernel(self, name, head, split_parameters, attributes, i > start)
+        self.note(name, head, tokens[parameters[1]:close])
         template = self.code(tokens[start:i])
         head = [t for t in head if t.text != "kernel"]
         head_text = self.code(head)
@@ -268,55 +248,15 @@ class Unit:
         if self.variables > before:
             self.with_threadgroup_memory.add(name)
 
+    def note(self, name, head, body):
+        used = {t.text: t for t in reversed(body) if t.kind == "name"}
+        self.uses.setdefault(name, set()).update(used)
+        self.places = {**used, **self.places}
+        self.defined.setdefault(name, next((t for t in head if t.text == name), None))
+
     def lead(self, text, word):
         body = text.lstrip()
         return text[:len(text) - len(body)] + word + body
-
-    def kernel(self, name, head, parameters, attributes, template):
-        first = head[0]
-        if not any(t.text == "void" for t in head):
-            raise Refused(first, f"kernel {name} must return void")
-        if name in self.kernels:
-            raise Refused(first, f"kernel {name} is defined twice")
-        arguments = [self.argument(name, plain, found) for plain, found in parameters]
-        taken = [a.index for a in arguments if a.kind == "buffer" and not a.optional]
-        for index in taken:
-            if taken.count(index) > 1:
-                raise Refused(first, f"kernel {name}: buffer({index}) is used twice")
-        threads = next((a for n, a in attributes if n.text == "max_total_threads_per_threadgroup"), "0")
-        self.kernels[name] = Kernel(name, list(self.scope), arguments, template, threads)
-
-    def argument(self, kernel, tokens, attributes):
-        tokens = words(tokens)
-        names = [t for t in tokens if t.kind == "name"]
-        array = next((k for k, t in enumerate(tokens) if t.text == "["), len(tokens))
-        name = next((t.text for t in reversed(tokens[:array]) if t.kind == "name"), "?")
-        what = f"kernel {kernel}: parameter {name}"
-        pointer = any(t.text in ("*", "&", "[") for t in tokens)
-        spaces = [t.text for t in names if t.text in SPACES]
-        found = {a.text: argument for a, argument in attributes}
-        place = tokens[0]
-        for word in list(found) + [t.text for t in names]:
-            if word in UNSUPPORTED:
-                raise Refused(place, f"{what}: {UNSUPPORTED[word]} are not in the subset")
-        position = next((a for a in found if a in POSITIONS), None)
-        if position:
-            return Argument("position", position, name, None, False, False)
-        if "threadgroup" in found or pointer and "threadgroup" in spaces:
-            if not pointer or "threadgroup" not in spaces:
-                raise Refused(place, f"{what}: [[threadgroup(n)]] is for pointers to threadgroup memory")
-            return Argument("threadgroup", int(found.get("threadgroup") or 0), name, "threadgroup", True, False)
-        if "buffer" not in found:
-            raise Refused(place, f"{what} has no attribute: [[buffer(n)]], [[threadgroup(n)]] or a position")
-        index = found["buffer"] or ""
-        if not index.isdigit() or int(index) > 30:
-            raise Refused(place, f"{what}: buffer({index}) must be a number from 0 to 30")
-        if not pointer:
-            raise Refused(place, f"{what}: a buffer is a pointer or a reference")
-        if not spaces or spaces[0] not in ("device", "constant"):
-            raise Refused(place, f"{what}: a buffer is in the device or constant address space")
-        writable = spaces[0] == "device" and not any(t.text == "const" for t in tokens)
-        return Argument("buffer", int(index), name, spaces[0], writable, "function_constant" in found)
 
     # ---- code ----
 
@@ -329,8 +269,8 @@ class Unit:
                 out.append(self.directive(token))
             elif token.kind == "number":
                 out.append(token.space + self.number(token.text))
-            elif token.kind == "name" and token.text in UNSUPPORTED and body:
-                raise Refused(token, f"{UNSUPPORTED[token.text]} are not in the subset ({token.text})")
+            elif body and self.unsupported(tokens, i):
+                raise Refused(token, f"not in the subset: {UNSUPPORTED[token.text]} ({token.text})")
             elif token.text == "threadgroup" and body and self.threadgroup_declaration(tokens, i):
                 i = self.threadgroup_variables(tokens, i, in_kernel, out)
                 continue
@@ -347,6 +287,11 @@ class Unit:
                 out.append(token.space + token.text)
             i += 1
         return "".join(out)
+
+    def unsupported(self, tokens, i):
+        """Whether tokens[i] names a type outside of the subset; a variable may have such a name."""
+        following = tokens[i + 1] if i + 1 < len(tokens) else tokens[i]
+        return tokens[i].text in UNSUPPORTED and (following.text == "<" or following.kind == "name")
 
     def number(self, text):
         """0.5 is a float in Metal; 0.5h a half."""
@@ -388,7 +333,7 @@ class Unit:
     def threadgroup_variables(self, tokens, i, in_kernel, out):
         """threadgroup float a[4], b; : one reference each, with a number by which the runtime knows it."""
         if not in_kernel:
-            raise Refused(tokens[i], "threadgroup variable outside of a kernel's body")
+            raise Refused(tokens[i], "threadgroup variable: only in a kernel's body")
         end = i
         while tokens[end].text != ";":
             end = close_of(tokens, end) if tokens[end].text in CLOSING else end
@@ -409,7 +354,7 @@ class Unit:
         texts = []
         for part in split(rest[name_at:], angles=False):
             if any(t.text in ("=", "{") for t in part):
-                raise Refused(part[0], f"threadgroup variable {part[0].text} with an initialiser")
+                raise Refused(part[0], f"threadgroup variable: {part[0].text} has an initialiser")
             name, dimensions = part[0].text, self.code(part[1:])
             self.variables += 1
             if self.variables >= MAX_VARIABLES:

@@ -118,6 +118,11 @@ inline simd_vote simd_ballot(bool value, MSL_HERE)
         if (all.active(lane) && all.of(lane)) bits |= 1ul << lane;
     return {bits};
 }
+inline bool simd_is_first(MSL_HERE)
+{
+    shared_values<bool> all(true, here);
+    return all.m.lane == uint(__builtin_ctz(all.m.active));
+}
 inline bool simd_any(bool value, MSL_HERE) { return simd_ballot(value, here).bits != 0; }
 inline bool simd_all(bool value, MSL_HERE) { return simd_ballot(!value, here).bits == 0; }
 

@@ -35,6 +35,7 @@ namespace metal {
     MSL_MATH_1(ceil, ::ceilf(x))                                                                                       \
     MSL_MATH_1(cos, ::cosf(x))                                                                                         \
     MSL_MATH_1(cosh, ::coshf(x))                                                                                       \
+    MSL_MATH_1(cospi, ::cosf(float(M_PI) * ::fmodf(x, 2.0f)))                                                          \
     MSL_MATH_1(exp, ::expf(x))                                                                                         \
     MSL_MATH_1(exp10, ::powf(10.0f, x))                                                                                \
     MSL_MATH_1(exp2, ::exp2f(x))                                                                                       \
@@ -51,9 +52,11 @@ namespace metal {
     MSL_MATH_1(sign, float((x > 0.0f) - (x < 0.0f)))                                                                   \
     MSL_MATH_1(sin, ::sinf(x))                                                                                         \
     MSL_MATH_1(sinh, ::sinhf(x))                                                                                       \
+    MSL_MATH_1(sinpi, ::sinf(float(M_PI) * ::fmodf(x, 2.0f)))                                                          \
     MSL_MATH_1(sqrt, ::sqrtf(x))                                                                                       \
     MSL_MATH_1(tan, ::tanf(x))                                                                                         \
     MSL_MATH_1(tanh, ::tanhf(x))                                                                                       \
+    MSL_MATH_1(tanpi, ::tanf(float(M_PI) * ::fmodf(x, 1.0f)))                                                          \
     MSL_MATH_1(trunc, ::truncf(x))                                                                                     \
     MSL_MATH_2(atan2, ::atan2f(x, y))                                                                                  \
     MSL_MATH_2(copysign, ::copysignf(x, y))                                                                            \
@@ -77,22 +80,42 @@ MSL_MATH
 
 MSL_FUNCTION float fma(float a, float b, float c) { return ::fmaf(a, b, c); }
 MSL_FUNCTION half fma(half a, half b, half c) { return half(::fmaf(float(a), float(b), float(c))); }
-template <class T, int N> MSL_FUNCTION vec<T, N> fma(vec<T, N> a, vec<T, N> b, vec<T, N> c)
-{
-    for (int i = 0; i < N; i++) a.at[i] = fma(a.at[i], b.at[i], c.at[i]);
-    return a;
-}
 MSL_FUNCTION float ldexp(float x, int e) { return ::ldexpf(x, e); }
 MSL_FUNCTION float frexp(float x, int &e) { return ::frexpf(x, &e); }
+MSL_FUNCTION half ldexp(half x, int e) { return half(::ldexpf(float(x), e)); }
+MSL_FUNCTION half frexp(half x, int &e) { return half(::frexpf(float(x), &e)); }
 MSL_FUNCTION float mix(float a, float b, float t) { return a + (b - a) * t; }
+MSL_FUNCTION half mix(half a, half b, half t) { return a + (b - a) * t; }
 MSL_FUNCTION float smoothstep(float a, float b, float x)
 {
     float t = saturate((x - a) / (b - a));
     return t * t * (3.0f - 2.0f * t);
 }
-template <int N> MSL_FUNCTION vec<float, N> mix(vec<float, N> a, vec<float, N> b, vec<float, N> t)
+MSL_FUNCTION half smoothstep(half a, half b, half x) { return half(smoothstep(float(a), float(b), float(x))); }
+// Three arguments of which one at least is a vector; scalars stand for all components.
+template <class A, class B, class C>
+using combined = enable_if_t<shape<A>::is_vector || shape<B>::is_vector || shape<C>::is_vector, wider<wider<A, B>, C>>;
+#define MSL_EACH_3(name)                                                                                               \
+    template <class A, class B, class C> MSL_FUNCTION combined<A, B, C> name(const A &a, const B &b, const C &c)       \
+    {                                                                                                                  \
+        typedef typename shape<combined<A, B, C>>::scalar S;                                                           \
+        combined<A, B, C> r;                                                                                           \
+        for (int i = 0; i < shape<combined<A, B, C>>::count; i++)                                                      \
+            r.at[i] = name(component<S>(a, i), component<S>(b, i), component<S>(c, i));                                \
+        return r;                                                                                                      \
+    }
+MSL_EACH_3(fma)
+MSL_EACH_3(mix)
+MSL_EACH_3(smoothstep)
+template <class T> MSL_FUNCTION T sincos(T x, T &cosine)
 {
-    return a + (b - a) * t;
+    cosine = cos(x);
+    return sin(x);
+}
+template <class T> MSL_FUNCTION T modf(T x, T &whole)
+{
+    whole = trunc(x);
+    return x - whole;
 }
 
 // max, min, clamp, abs: one overload a type. Of two floats the one that is a number wins.
@@ -101,6 +124,7 @@ template <int N> MSL_FUNCTION vec<float, N> mix(vec<float, N> a, vec<float, N> b
     MSL_FUNCTION T min(T a, T b) { return MIN; }                                                                       \
     MSL_FUNCTION T clamp(T x, T low, T high) { return min(max(x, low), high); }                                        \
     MSL_FUNCTION T max3(T a, T b, T c) { return max(max(a, b), c); }                                                   \
+    MSL_FUNCTION T median3(T a, T b, T c) { return max(min(a, b), min(max(a, b), c)); }                                \
     MSL_FUNCTION T min3(T a, T b, T c) { return min(min(a, b), c); }
 #define MSL_INTEGER(T)                                                                                                 \
     MSL_ORDER(T, a < b ? b : a, b < a ? b : a)                                                                         \
@@ -123,10 +147,11 @@ MSL_EACH_2(min)
 #undef MSL_EACH_2
 #undef MSL_MATH_1
 #undef MSL_MATH_2
-template <class T, int N, class L, class H> MSL_FUNCTION vec<T, N> clamp(const vec<T, N> &x, const L &low, const H &high)
-{
-    return min(max(x, low), high);
-}
+MSL_EACH_3(clamp)
+MSL_EACH_3(max3)
+MSL_EACH_3(median3)
+MSL_EACH_3(min3)
+#undef MSL_EACH_3
 MSL_FUNCTION float abs(float x) { return ::fabsf(x); }
 MSL_FUNCTION half abs(half x) { return half(::fabsf(float(x))); }
 template <class T, int N> MSL_FUNCTION vec<T, N> abs(vec<T, N> v)
@@ -136,10 +161,17 @@ template <class T, int N> MSL_FUNCTION vec<T, N> abs(vec<T, N> v)
 }
 MSL_FUNCTION float select(float a, float b, bool c) { return c ? b : a; }
 MSL_FUNCTION half select(half a, half b, bool c) { return c ? b : a; }
-template <class T, int N> MSL_FUNCTION vec<T, N> select(vec<T, N> a, vec<T, N> b, vec<bool, N> c)
+// Scalars stand for all components of a and b; the condition has one a component.
+template <class A, class B, int N> MSL_FUNCTION paired<A, B> select(const A &a, const B &b, const vec<bool, N> &c)
 {
-    for (int i = 0; i < N; i++) a.at[i] = c.at[i] ? b.at[i] : a.at[i];
-    return a;
+    typedef typename shape<paired<A, B>>::scalar S;
+    paired<A, B> r;
+    for (int i = 0; i < N; i++) r.at[i] = c.at[i] ? component<S>(b, i) : component<S>(a, i);
+    return r;
+}
+template <class T, int N> MSL_FUNCTION vec<T, N> select(const vec<T, N> &a, const vec<T, N> &b, bool c)
+{
+    return c ? b : a;
 }
 
 // These must not be folded away: the compiler is told nothing about finite numbers.
@@ -150,6 +182,22 @@ MSL_FUNCTION bool signbit(float x) { return as_type<uint>(x) >> 31 != 0; }
 MSL_FUNCTION bool isnan(half x) { return isnan(float(x)); }
 MSL_FUNCTION bool isinf(half x) { return isinf(float(x)); }
 MSL_FUNCTION bool isfinite(half x) { return isfinite(float(x)); }
+MSL_FUNCTION bool signbit(half x) { return signbit(float(x)); }
+MSL_FUNCTION bool isnormal(float x) { return isfinite(x) && ::fabsf(x) >= 1.175494351e-38f; }
+MSL_FUNCTION bool isnormal(half x) { return isfinite(x) && ::fabsf(float(x)) >= 6.103515625e-5f; }
+#define MSL_IS_EACH(name)                                                                                              \
+    template <class T, int N> MSL_FUNCTION vec<bool, N> name(const vec<T, N> &v)                                       \
+    {                                                                                                                  \
+        vec<bool, N> r;                                                                                                \
+        for (int i = 0; i < N; i++) r.at[i] = name(v.at[i]);                                                           \
+        return r;                                                                                                      \
+    }
+MSL_IS_EACH(isnan)
+MSL_IS_EACH(isinf)
+MSL_IS_EACH(isfinite)
+MSL_IS_EACH(isnormal)
+MSL_IS_EACH(signbit)
+#undef MSL_IS_EACH
 template <int N> MSL_FUNCTION bool any(vec<bool, N> v)
 {
     bool result = false;
@@ -169,30 +217,69 @@ template <class T, int N> MSL_FUNCTION T dot(const vec<T, N> &a, const vec<T, N>
     for (int i = 0; i < N; i++) sum += a.at[i] * b.at[i];
     return sum;
 }
+template <class T, int N> MSL_FUNCTION T length_squared(const vec<T, N> &v) { return dot(v, v); }
 template <class T, int N> MSL_FUNCTION T length(const vec<T, N> &v) { return sqrt(dot(v, v)); }
 template <class T, int N> MSL_FUNCTION T distance(const vec<T, N> &a, const vec<T, N> &b) { return length(a - b); }
+template <class T, int N> MSL_FUNCTION T distance_squared(const vec<T, N> &a, const vec<T, N> &b)
+{
+    return length_squared(a - b);
+}
 template <class T, int N> MSL_FUNCTION vec<T, N> normalize(const vec<T, N> &v) { return v / length(v); }
+template <class T> MSL_FUNCTION vec<T, 3> cross(const vec<T, 3> &a, const vec<T, 3> &b)
+{
+    return vec<T, 3>(a.y * b.z - a.z * b.y, a.z * b.x - a.x * b.z, a.x * b.y - a.y * b.x);
+}
 
-MSL_FUNCTION uint popcount(uint x)
+// Bits of an integer of any width; the result has the operand's type.
+template <class T> using integer = enable_if_t<is_integral_v<T> && !is_same_v<T, bool>, T>;
+template <class T> using bits_of = std::make_unsigned_t<T>;
+template <class T> MSL_FUNCTION integer<T> popcount(T x) { return T(__builtin_popcountll(bits_of<T>(x))); }
+template <class T> MSL_FUNCTION integer<T> clz(T x)
 {
-    uint n = 0;
-    for (; x != 0; x &= x - 1) n++;
-    return n;
+    return T(x == 0 ? sizeof(T) * 8 : __builtin_clzll(bits_of<T>(x)) - (64 - sizeof(T) * 8));
 }
-MSL_FUNCTION uint clz(uint x)
+template <class T> MSL_FUNCTION integer<T> ctz(T x)
 {
-    uint n = 32;
-    for (; x != 0; x >>= 1) n--;
-    return n;
+    return T(x == 0 ? sizeof(T) * 8 : __builtin_ctzll(bits_of<T>(x)));
 }
-MSL_FUNCTION uint ctz(uint x) { return x == 0 ? 32 : popcount((x & (0u - x)) - 1); }
-MSL_FUNCTION uint reverse_bits(uint x)
+template <class T> MSL_FUNCTION integer<T> reverse_bits(T x)
 {
-    uint r = 0;
-    for (int i = 0; i < 32; i++) r |= (x >> i & 1) << (31 - i);
-    return r;
+    constexpr int WIDTH = int(sizeof(T) * 8);
+    bits_of<T> r = 0;
+    for (int i = 0; i < WIDTH; i++) r = bits_of<T>(r | bits_of<T>((bits_of<T>(x) >> i & 1) << (WIDTH - 1 - i)));
+    return T(r);
 }
-MSL_FUNCTION uint rotate(uint x, uint n) { return (n & 31) == 0 ? x : x << (n & 31) | x >> (32 - (n & 31)); }
+template <class T> MSL_FUNCTION integer<T> rotate(T x, T n)
+{
+    constexpr int WIDTH = int(sizeof(T) * 8);
+    int by = int(n) & (WIDTH - 1);
+    return T(by == 0 ? bits_of<T>(x) : bits_of<T>(bits_of<T>(x) << by | bits_of<T>(x) >> (WIDTH - by)));
+}
+template <class T> MSL_FUNCTION integer<T> absdiff(T a, T b) { return a < b ? T(b - a) : T(a - b); }
+#define MSL_BITS_EACH(name)                                                                                            \
+    template <class T, int N> MSL_FUNCTION vec<T, N> name(vec<T, N> v)                                                 \
+    {                                                                                                                  \
+        for (int i = 0; i < N; i++) v.at[i] = name(v.at[i]);                                                           \
+        return v;                                                                                                      \
+    }
+MSL_BITS_EACH(popcount)
+MSL_BITS_EACH(clz)
+MSL_BITS_EACH(ctz)
+MSL_BITS_EACH(reverse_bits)
+#undef MSL_BITS_EACH
+MSL_FUNCTION uint extract_bits(uint x, uint offset, uint bits)
+{
+    return bits == 0 ? 0 : (x >> offset) & (0xffffffffu >> (32 - bits));
+}
+MSL_FUNCTION int extract_bits(int x, uint offset, uint bits)
+{
+    return bits == 0 ? 0 : int(uint(x) << (32 - bits - offset)) >> (32 - bits);
+}
+MSL_FUNCTION uint insert_bits(uint base, uint insert, uint offset, uint bits)
+{
+    uint mask = bits == 0 ? 0 : (0xffffffffu >> (32 - bits)) << offset;
+    return (base & ~mask) | ((insert << offset) & mask);
+}
 MSL_FUNCTION uint mulhi(uint a, uint b) { return uint(ulong(a) * b >> 32); }
 MSL_FUNCTION int mulhi(int a, int b) { return int(long(a) * b >> 32); }
 MSL_FUNCTION int mad24(int a, int b, int c) { return a * b + c; }

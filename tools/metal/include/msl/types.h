@@ -21,7 +21,8 @@
 #endif
 
 namespace msl {
-template <int... I> struct lanes {};
+template <int... I> struct lanes {
+};
 } // namespace msl
 
 namespace metal {
@@ -31,14 +32,23 @@ using std::enable_if;
 using std::enable_if_t;
 using std::false_type;
 using std::integral_constant;
+using std::is_convertible;
 using std::is_integral;
 using std::is_integral_v;
+using std::is_pointer;
 using std::is_same;
 using std::is_same_v;
 using std::is_signed;
+using std::is_signed_v;
 using std::is_unsigned;
+using std::is_unsigned_v;
+using std::make_signed_t;
+using std::make_unsigned_t;
 using std::remove_const_t;
 using std::remove_cv_t;
+using std::remove_pointer_t;
+using std::remove_reference_t;
+using std::remove_volatile_t;
 using std::true_type;
 
 typedef unsigned char uchar;
@@ -53,11 +63,15 @@ typedef _Float16 half;
 typedef __bf16 bfloat;
 #endif
 
-template <class T> struct is_floating_point : std::is_floating_point<T> {};
-template <> struct is_floating_point<half> : true_type {};
-template <> struct is_floating_point<bfloat> : true_type {};
+template <class T> struct is_floating_point : std::is_floating_point<T> {
+};
+template <> struct is_floating_point<half> : true_type {
+};
+template <> struct is_floating_point<bfloat> : true_type {
+};
 template <class T> constexpr bool is_floating_point_v = is_floating_point<T>::value;
-template <class T> struct is_arithmetic : std::bool_constant<std::is_integral_v<T> || is_floating_point_v<T>> {};
+template <class T> struct is_arithmetic : std::bool_constant<std::is_integral_v<T> || is_floating_point_v<T>> {
+};
 template <class T> constexpr bool is_arithmetic_v = is_arithmetic<T>::value;
 
 template <class To, class From> MSL_FUNCTION To as_type(From from)
@@ -86,22 +100,34 @@ template <class T, int N> struct components;
 template <class T> struct alignas(2 * sizeof(T)) components<T, 2> {
     union {
         T at[2];
-        struct { T x, y; };
-        struct { T r, g; };
+        struct {
+            T x, y;
+        };
+        struct {
+            T r, g;
+        };
     };
 };
 template <class T> struct alignas(4 * sizeof(T)) components<T, 3> {
     union {
         T at[4];
-        struct { T x, y, z; };
-        struct { T r, g, b; };
+        struct {
+            T x, y, z;
+        };
+        struct {
+            T r, g, b;
+        };
     };
 };
 template <class T> struct alignas(4 * sizeof(T)) components<T, 4> {
     union {
         T at[4];
-        struct { T x, y, z, w; };
-        struct { T r, g, b, a; };
+        struct {
+            T x, y, z, w;
+        };
+        struct {
+            T r, g, b, a;
+        };
     };
 };
 
@@ -200,25 +226,25 @@ template <class T, int N> struct packed_vec {
     MSL_FUNCTION T &operator[](int i) { return at[i]; }
     MSL_FUNCTION const T &operator[](int i) const { return at[i]; }
 };
-typedef packed_vec<float, 2> packed_float2;
-typedef packed_vec<float, 3> packed_float3;
-typedef packed_vec<float, 4> packed_float4;
-typedef packed_vec<half, 2> packed_half2;
-typedef packed_vec<half, 3> packed_half3;
-typedef packed_vec<half, 4> packed_half4;
-typedef packed_vec<uint, 2> packed_uint2;
-typedef packed_vec<uint, 3> packed_uint3;
-typedef packed_vec<uint, 4> packed_uint4;
-typedef packed_vec<int, 2> packed_int2;
-typedef packed_vec<int, 3> packed_int3;
-typedef packed_vec<int, 4> packed_int4;
-typedef packed_vec<uchar, 4> packed_uchar4;
-typedef packed_vec<char, 4> packed_char4;
+#define MSL_PACKED(T)                                                                                                  \
+    typedef packed_vec<T, 2> packed_##T##2;                                                                            \
+    typedef packed_vec<T, 3> packed_##T##3;                                                                            \
+    typedef packed_vec<T, 4> packed_##T##4;
+MSL_PACKED(float)
+MSL_PACKED(half)
+MSL_PACKED(bfloat)
+MSL_PACKED(char)
+MSL_PACKED(uchar)
+MSL_PACKED(short)
+MSL_PACKED(ushort)
+MSL_PACKED(int)
+MSL_PACKED(uint)
+#undef MSL_PACKED
 
 // A vector with one of its own kind, or with a scalar; never float4 with int4.
 template <class A, class B>
 constexpr bool pairs = shape<A>::is_vector ? (shape<B>::is_vector ? is_same_v<A, B> : is_arithmetic_v<B>)
-                                           : shape<B>::is_vector && is_arithmetic_v<A>;
+                                           : shape<B>::is_vector &&is_arithmetic_v<A>;
 template <class A, class B> using wider = conditional_t<shape<A>::is_vector, A, B>;
 template <class A, class B> using paired = enable_if_t<pairs<A, B>, wider<A, B>>;
 template <class A, class B> using paired_bool = vec<bool, shape<paired<A, B>>::count>;
@@ -305,17 +331,33 @@ template <class T, int C, int R> struct matrix {
     MSL_FUNCTION vec<T, R> &operator[](int c) { return column[c]; }
     MSL_FUNCTION const vec<T, R> &operator[](int c) const { return column[c]; }
 };
-typedef matrix<float, 2, 2> float2x2;
-typedef matrix<float, 3, 3> float3x3;
-typedef matrix<float, 4, 4> float4x4;
-typedef matrix<half, 2, 2> half2x2;
-typedef matrix<half, 3, 3> half3x3;
-typedef matrix<half, 4, 4> half4x4;
+#define MSL_MATRICES(T)                                                                                                \
+    typedef matrix<T, 2, 2> T##2x2;                                                                                    \
+    typedef matrix<T, 2, 3> T##2x3;                                                                                    \
+    typedef matrix<T, 2, 4> T##2x4;                                                                                    \
+    typedef matrix<T, 3, 2> T##3x2;                                                                                    \
+    typedef matrix<T, 3, 3> T##3x3;                                                                                    \
+    typedef matrix<T, 3, 4> T##3x4;                                                                                    \
+    typedef matrix<T, 4, 2> T##4x2;                                                                                    \
+    typedef matrix<T, 4, 3> T##4x3;                                                                                    \
+    typedef matrix<T, 4, 4> T##4x4;
+MSL_MATRICES(float)
+MSL_MATRICES(half)
+#undef MSL_MATRICES
 
 template <class T, int C, int R> MSL_FUNCTION matrix<T, C, R> operator+(matrix<T, C, R> a, const matrix<T, C, R> &b)
 {
     for (int c = 0; c < C; c++) a.column[c] += b.column[c];
     return a;
+}
+template <class T, int C, int R> MSL_FUNCTION matrix<T, C, R> operator-(matrix<T, C, R> a, const matrix<T, C, R> &b)
+{
+    for (int c = 0; c < C; c++) a.column[c] -= b.column[c];
+    return a;
+}
+template <class T, int C, int R> MSL_FUNCTION matrix<T, C, R> &operator+=(matrix<T, C, R> &a, const matrix<T, C, R> &b)
+{
+    return a = a + b;
 }
 template <class T, int C, int R> MSL_FUNCTION matrix<T, C, R> operator*(matrix<T, C, R> a, T s)
 {
