@@ -148,7 +148,7 @@ static double cost(const tw_problem *problem, const tw_device *device)
 {
     const tw_conv2d *p = (const tw_conv2d *)problem->params;
     if (is_last(problem))
-        return fmax(plan_of(problem, device).seconds, 1.2 * tw_problem_bytes(problem) / device->info.peak_bytes);
+        return fmax(plan_of(problem, device).seconds, 2 * tw_problem_bytes(problem) / device->info.peak_bytes);
     /* Tiles of 64 channels: what a layer has not is computed all the same. Few tiles take as long as one: a step of 16 k
      * waits for its loads. */
     const double rows = (double)(p->oc / p->groups), filled = rows / (64.0 * tw_ceil_div((size_t)rows, 64));
