@@ -16,7 +16,7 @@
 constant int WINDOW [[function_constant(0)]]; /* kh = kw, or 0 */
 constant int STRIDE [[function_constant(1)]]; /* sh = sw, or 0 */
 
-constant int ROWS = 4;
+enum { ROWS = 4 };
 
 template <typename In, typename W, typename Out>
 kernel void depthwise(constant tw_conv2d &p [[buffer(0)]], device const In *x [[buffer(1)]],

@@ -14,8 +14,7 @@
 #include "ops/common/metal_kernel.h"
 #include "ops/conv2d/conv2d.h"
 
-constant int SIDE = 16;
-constant int CHANNELS = 8;
+enum { SIDE = 16, CHANNELS = 8 };
 
 /* shared: the patch [height][width], then the weights [CHANNELS][kh * kw]. */
 template <typename In, typename W, typename Out>
