@@ -27,6 +27,9 @@
 #endif
 #ifdef MSL_TSAN
 #include <sanitizer/tsan_interface.h>
+typedef unsigned long jptr;
+extern "C" void __tsan_java_alloc(jptr begin, jptr bytes);
+extern "C" void __tsan_java_free(jptr begin, jptr bytes);
 #endif
 
 // void msl_switch_stack(void **save, void *to): keeps the callee's registers on this stack, goes on with the other.
@@ -96,7 +99,7 @@ extern "C" void msl_switch_stack(void **save, void *to);
 
 namespace msl {
 namespace {
-constexpr uint32_t MAX_THREADS = 1024, MAX_VARIABLES = 1024;
+constexpr uint32_t MAX_THREADS = 1024, MAX_VARIABLES = 1024, THREADGROUP_MEMORY = 2; // of Metal's mem_flags
 constexpr size_t ARENA_BYTES = 1 << 20, PAGE = 4096;
 #if defined(MSL_ASAN) || defined(MSL_TSAN)
 constexpr size_t STACK_BYTES = 512 << 10;
@@ -113,6 +116,7 @@ struct fiber {
     state at;
     uint8_t parity; // of its next exchange: a lane is at most one exchange ahead of another
     kind what;
+    uint32_t flags; // of its barrier
     site where;
     void *stack_pointer;
     char *stack;
@@ -132,7 +136,7 @@ struct launch {
     const msl_kernel *kernel;
     const code *body;
     triple count, grid;
-    uint64_t groups;
+    uint64_t groups, workers;
     uint32_t limit;
     std::atomic<uint64_t> next{0};
     std::atomic<bool> stopped{false};
@@ -158,6 +162,7 @@ struct worker {
     launch *run;
     group g;
     uint32_t threads;
+    uint64_t number; // of this worker
     uint64_t random;
     bool broken;
     char order_key[2], start_key, end_key;
@@ -390,6 +395,19 @@ bool run_simdgroup(worker &w, uint32_t number, bool random)
     return true;
 }
 
+// What a barrier of threadgroup memory alone does for the thread sanitizer, which can't order one memory and not the
+// other: accesses to this group's threadgroup memory before it can't race with later ones. Device memory keeps its own.
+void forget_accesses(worker &w)
+{
+#ifdef MSL_TSAN
+    if (w.arena_used == 0) return;
+    __tsan_java_free((jptr)w.arena, w.arena_used);
+    __tsan_java_alloc((jptr)w.arena, w.arena_used);
+#else
+    (void)w;
+#endif
+}
+
 // All threads wait or have ended: the barrier happens if all wait at the same one. False after a fault.
 bool complete_barrier(worker &w)
 {
@@ -402,6 +420,7 @@ bool complete_barrier(worker &w)
     for (uint32_t i = 0; i < w.threads; i++) w.fibers[i]->at = READY;
     w.phase ^= 1;
     w.counts.barriers++;
+    if (first.flags == THREADGROUP_MEMORY) forget_accesses(w);
     return true;
 }
 
@@ -457,7 +476,9 @@ void run_group(worker &w, uint64_t number)
     w.threads = w.g.size.x * w.g.size.y * w.g.size.z;
     w.counts.threads += w.threads;
     w.counts.threadgroups++;
+#ifndef MSL_TSAN // threads in a loop are ordered, and their races hidden
     if (run.body->loop) return run.body->loop(w.g);
+#endif
     if (run.desc->flags & MSL_POISON) {
         // Byte by byte, unseen by the sanitizers.
         volatile char *arena = w.arena;
@@ -542,9 +563,16 @@ void work(worker &w, launch &run)
 {
     current = &w;
     if (begin(w, run)) {
+#ifdef MSL_TSAN
+        // In turn, so that neighbours are never ordered by chance and their races always show.
+        for (uint64_t number = w.number; number < run.groups && !run.stopped.load(std::memory_order_relaxed);
+             number += run.workers)
+            run_group(w, number);
+#else
         uint64_t number;
         while (!run.stopped.load(std::memory_order_relaxed) && (number = run.next.fetch_add(1)) < run.groups)
             run_group(w, number);
+#endif
     }
     if (w.broken) drop_fibers(w);
     current = nullptr;
@@ -586,7 +614,8 @@ int check_grid(launch &run)
     const uint32_t *t = desc.threads, *n = desc.threadgroups, *g = desc.grid;
     uint64_t threads = 1, limit = run.kernel->max_total_threads ? run.kernel->max_total_threads : MAX_THREADS;
     for (int i = 0; i < 3; i++) {
-        if (t[i] == 0 || n[i] == 0) return invalid(run, "kernel %s: dimension %lu of the grid is 0", run.kernel->name, i);
+        if (t[i] == 0 || n[i] == 0)
+            return invalid(run, "kernel %s: dimension %lu of the grid is 0", run.kernel->name, i);
         if (t[i] > MAX_THREADS || (uint64_t)t[i] * n[i] > UINT32_MAX)
             return invalid(run, "kernel %s: dimension %lu of the grid is too large", run.kernel->name, i);
         if (g[i] != 0 && (g[i] > t[i] * n[i] || g[i] <= t[i] * (n[i] - 1)))
@@ -615,12 +644,22 @@ int set_constants(launch &run)
             c++;
         if (c == library.constant_count)
             return invalid(run, "no function constant '%s' (or index %lu)", given.name ? given.name : "", given.index);
+        if (given.type && strcmp(given.type, library.constants[c].type) != 0) {
+            if (run.message_bytes > 0)
+                snprintf(run.message, run.message_bytes, "function constant '%s' is %s, not %s",
+                         library.constants[c].name, library.constants[c].type, given.type);
+            return MSL_INVALID;
+        }
         if (given.bytes != library.constants[c].bytes)
             return invalid(run, "function constant '%s' has %lu bytes", library.constants[c].name,
                            library.constants[c].bytes);
         memcpy(storages[c].value, given.value, given.bytes);
         *storages[c].defined = true;
     }
+    for (uint32_t c = 0; c < library.constant_count && c < 64; c++)
+        if ((run.body->needs >> c & 1) != 0 && !*storages[c].defined)
+            return invalid(run, "function constant '%s' (index %lu) has no value", library.constants[c].name,
+                           library.constants[c].index);
     return MSL_OK;
 }
 
@@ -636,13 +675,17 @@ void run_workers(launch &run)
 {
     uint64_t count = run.desc->workers ? run.desc->workers : std::thread::hardware_concurrency();
 #ifdef MSL_TSAN
-    if (count > 4) count = 4; // the sanitizer knows about 8000 fibers in all
+    count = count < 2 ? 2 : count < 4 ? count : 4; // one would order all groups; the sanitizer knows 8000 fibers in all
 #endif
     if (count > run.groups) count = run.groups;
     if (count < 1) count = 1;
     std::vector<std::unique_ptr<worker>> workers;
     std::vector<std::thread> threads;
-    for (uint64_t i = 0; i < count; i++) workers.push_back(take_worker());
+    for (uint64_t i = 0; i < count; i++) {
+        workers.push_back(take_worker());
+        workers[i]->number = i;
+    }
+    run.workers = count;
     for (uint64_t i = 1; i < count; i++) threads.emplace_back(work, std::ref(*workers[i]), std::ref(run));
     work(*workers[0], run);
     for (auto &t : threads) t.join();
@@ -678,10 +721,12 @@ void fault(site where, const char *what)
 
 uint32_t lane() { return here()->running->index % 32; }
 
-void barrier(bool orders_memory, site where)
+void barrier(uint32_t flags, site where)
 {
     worker &w = *here();
     fiber &f = *w.running;
+    bool orders_memory = (flags & ~THREADGROUP_MEMORY) != 0;
+    f.flags = flags;
     // Two keys in turn: with one, a thread that is a barrier ahead would hide a race with one that is behind.
     char *key = &w.order_key[w.phase];
     if (orders_memory) order_before(key);

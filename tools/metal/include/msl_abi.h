@@ -23,7 +23,7 @@ extern "C" {
 
 enum msl_result {
     MSL_OK = 0,
-    MSL_INVALID = 1, /* the launch is wrong: no such kernel, a buffer missing, too many threads */
+    MSL_INVALID = 1, /* the launch is wrong: no such kernel, a buffer or a constant missing, too many threads */
     MSL_FAULT = 2    /* the kernel is wrong: divergent barrier, too much threadgroup memory */
 };
 
@@ -54,7 +54,8 @@ typedef struct msl_kernel {
 typedef struct msl_constant {
     const char *name;
     uint32_t index;
-    uint32_t bytes; /* 1 for bool, 4 for int, uint and float */
+    uint32_t bytes;   /* 1 for bool, 4 for int, uint and float */
+    const char *type; /* "bool", "int", "uint", "float", ... */
 } msl_constant;
 
 typedef struct msl_library {
@@ -80,6 +81,7 @@ typedef struct msl_constant_value {
     uint32_t index;
     const void *value;
     uint32_t bytes;
+    const char *type; /* "int", ...; NULL: only its bytes are compared */
 } msl_constant_value;
 
 typedef struct msl_counters {

@@ -509,7 +509,8 @@ def run_clang(clang, source, extra):
     here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     command = [clang, "-x", "c++", "-std=c++14", "-nostdinc", "-nostdinc++", "-fno-exceptions", "-fno-rtti",
                "-ferror-limit=0", "-ffreestanding", "-fno-builtin", "-I", os.path.join(here, "include"),
-               "-include", "msl/strict.h", "-flax-vector-conversions=none", "-fno-caret-diagnostics", "-fno-color-diagnostics", "-Wno-everything",
+               "-include", "msl/strict.h", "-flax-vector-conversions=none", "-fno-caret-diagnostics",
+               "-fno-color-diagnostics", "-Wno-everything",
                "-Werror=vla", "-Werror=vla-extension", "-Werror=c++17-extensions", "-Werror=c++20-extensions",
                "-Werror=uninitialized", *extra, source]
     return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

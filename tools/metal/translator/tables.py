@@ -11,6 +11,14 @@ def quoted(text):
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+def plain_type(kind):
+    """unsigned int and uint32_t are uint."""
+    known = {"unsigned": "uint", "unsigned int": "uint", "unsigned short": "ushort", "unsigned char": "uchar"}
+    kind = known.get(kind, kind.replace("metal::", ""))
+    sized = {"int8_t": "char", "int16_t": "short", "int32_t": "int", "int64_t": "long"}
+    return "u" + sized[kind[1:]] if kind[1:] in sized and kind[0] == "u" else sized.get(kind, kind)
+
+
 def entry_points(unit):
     """(host name, kernel, qualified C++ name) of all kernels that can be launched."""
     points = [(host, unit.kernels[name], arguments) for host, name, arguments in unit.instances]
@@ -63,9 +71,9 @@ def describe(out, unit, points, mode, family):
     out.append("static const msl_kernel kernels[] = {\n" + "".join(rows)
                + "    {nullptr, nullptr, 0, 0, 0, 0, 0, 0}};\n")
     out.append("static const msl_constant constants[] = {\n")
-    for name, _, index in unit.constants:
-        out.append(f"    {{{quoted(name)}, {index}, (uint32_t)sizeof(::metal::{name})}},\n")
-    out.append("    {nullptr, 0, 0}};\n")
+    for name, kind, index in unit.constants:
+        out.append(f"    {{{quoted(name)}, {index}, (uint32_t)sizeof(::metal::{name}), {quoted(plain_type(kind))}}},\n")
+    out.append("    {nullptr, 0, 0, nullptr}};\n")
     out.append(f"extern const msl_library library = {{MSL_ABI_VERSION, {quoted(mode)}, {quoted(family)}, kernels, "
                f"{len(points)}, constants, {len(unit.constants)}}};\n")
 
@@ -84,8 +92,10 @@ def cpu_tables(unit, mode, family):
         waits = f["barrier"] or f["simdgroup"] or kernel.name in unit.with_threadgroup_memory or any(
             a.kind == "threadgroup" for a in kernel.arguments)
         loop = "nullptr" if waits else f"each_thread<::metal::msl_entry_{number}>"
-        out.append(f"    {{::metal::msl_entry_{number}, {loop}}},\n")
-    out.append("    {nullptr, nullptr}};\nextern const constant_storage storages[] = {\n")
+        names = unit.reaches(kernel.name) - unit.tested
+        needs = sum(1 << n for n, c in enumerate(unit.constants) if c[0] in names)
+        out.append(f"    {{::metal::msl_entry_{number}, {loop}, {needs}u}},\n")
+    out.append("    {nullptr, nullptr, 0}};\nextern const constant_storage storages[] = {\n")
     for name, _, _ in unit.constants:
         out.append(f"    {{&::metal::{name}, &::metal::{name}_msl_defined}},\n")
     out.append("    {nullptr, nullptr}};\n} // namespace msl\n")

@@ -25,6 +25,7 @@ class Unit:
         self.instances = []   # (host name, kernel, '<template arguments>')
         self.constants = []   # (name, type, index)
         self.derived = set()  # constants computed from function constants
+        self.tested = set()   # function constants that is_function_constant_defined asks for: they may be unset
         self.variables = 0    # of threadgroup memory
         self.with_threadgroup_memory = set()  # kernels that declare some
         self.uses = {}        # function: the names in its body
@@ -212,6 +213,7 @@ class Unit:
         if any(t.text in changing for t in tokens[equals:]):
             name, kind = declared[-1].text, text_of(declared[:-1]).strip()
             self.derived.add(name)
+            self.note(name, [], tokens[equals:])
             return (f"{lead}static const struct {{ operator {kind}() const "
                     f"{{ return {value.strip().lstrip('=')}; }} }} {name}{{}};")
         is_array = any(t.text == "[" for t in declared)
@@ -231,25 +233,27 @@ class Unit:
         if is_kernel:
             self.kernels[name] = read_kernel(self, name, head, split_parameters, attributes, i > start)
         self.note(name, head, tokens[parameters[1]:close])
-        template = self.code(tokens[start:i])
-        head = [t for t in head if t.text != "kernel"]
-        head_text = self.code(head)
-        if is_kernel:
-            head_text = self.lead(head_text, "static ")
-        if not template and head and not head[0].space:
-            head_text = tokens[start].space + head_text
+        head_text = self.code([t for t in head if t.text != "kernel"])
+        head_text = self.code(tokens[start:i]) + (self.lead(head_text, "static ") if is_kernel else head_text)
+        head_text = self.keep_lines(head_text, tokens[start:parameters[0]])
         passed = [self.code(p) for p, _ in split_parameters]
         if is_kernel:
             passed.insert(0, "const ::msl::group &msl_group")
         after = self.code([t for t in tokens[parameters[1] + 1:opening] if t.text not in SPACES])
-        text = f"{template}{head_text}{text_of(tokens[parameters[0]:parameters[0] + 1])}{', '.join(passed)})" + after
+        given = self.keep_lines(", ".join(passed), tokens[parameters[0] + 1:parameters[1] + 1])
+        text = f"{head_text}{text_of(tokens[parameters[0]:parameters[0] + 1])}{given}){after}"
         before = self.variables
         out.append(text + self.code(tokens[opening:close + 1], body=True, in_kernel=is_kernel))
         if self.variables > before:
             self.with_threadgroup_memory.add(name)
 
+    def keep_lines(self, text, tokens):
+        """The text after as many new lines as it lost of those tokens'."""
+        return "\n" * max(0, text_of(tokens).count("\n") - text.count("\n")) + text
+
     def note(self, name, head, body):
         used = {t.text: t for t in reversed(body) if t.kind == "name"}
+        self.tested |= {body[k + 2].text for k, t in enumerate(body[:-2]) if t.text == "is_function_constant_defined"}
         self.uses.setdefault(name, set()).update(used)
         self.places = {**used, **self.places}
         self.defined.setdefault(name, next((t for t in head if t.text == name), None))

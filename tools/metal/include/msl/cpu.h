@@ -8,7 +8,7 @@
 #define MSL_HERE ::msl::site here = {__builtin_FILE(), __builtin_LINE()}
 
 namespace metal {
-inline void threadgroup_barrier(mem_flags flags, MSL_HERE) { ::msl::barrier(flags != mem_flags::mem_none, here); }
+inline void threadgroup_barrier(mem_flags flags, MSL_HERE) { ::msl::barrier(uint32_t(flags), here); }
 inline void simdgroup_barrier(mem_flags flags, MSL_HERE)
 {
     ::msl::meet(nullptr, 0, ::msl::SIMD_BARRIER, flags != mem_flags::mem_none, here);

@@ -87,6 +87,7 @@ template <entry *Kernel> void each_thread(const group &g)
 struct code {
     entry *run;       // one thread, on a fiber
     group_loop *loop; // a whole group; NULL where threads have to wait for each other
+    uint64_t needs;   // function constants without which it means nothing, a bit each
 };
 struct constant_storage {
     void *value;
@@ -118,7 +119,7 @@ struct meeting {
     uint32_t lane;
 };
 enum kind { SIMD_EXCHANGE, SIMD_BARRIER, SIMD_MATRIX };
-void barrier(bool orders_memory, site where);
+void barrier(uint32_t flags, site where); // of Metal's mem_flags
 meeting meet(const void *value, size_t bytes, kind what, bool orders_memory, site where);
 [[noreturn]] void fault(site where, const char *what);
 uint32_t lane();
