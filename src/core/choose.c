@@ -295,8 +295,10 @@ static tw_status choose(tw_plan *plan, const tw_node *node, tw_placed_step *step
     }
     const tw_design *designs[MAX_DESIGNS];
     size_t count = tw_designs(node->op->name, device, designs, MAX_DESIGNS);
+    const bool among_neighbours = plan->neighbours[node - plan->graph->nodes];
     for (size_t i = 0; i < count; i++)
-        if (!designs[i]->yardstick) consider(plan, node, &step->problem, tw_design_on(designs[i], plan->device), best);
+        if (!designs[i]->yardstick && (among_neighbours || !designs[i]->joins))
+            consider(plan, node, &step->problem, tw_design_on(designs[i], plan->device), best);
     if (best->design) return TW_OK;
     return tw_fail(error, TW_UNAVAILABLE, "%s: %s: no design of %s on %s accepts it in %s", plan->graph->name,
                    node->name, node->op->name, device, tw_precision_name(plan->desc.precision));
@@ -415,11 +417,97 @@ static tw_status find_readers(tw_plan *plan, tw_error *error)
     return TW_OK;
 }
 
+/* ---- several steps in one launch ---- */
+
+static bool is_view(const tw_node *node)
+{
+    return strcmp(node->op->name, "reshape") == 0;
+}
+
+/* Has auto a design for the node that joins others? */
+static bool may_join(const tw_plan *plan, const tw_node *node)
+{
+    const tw_design *designs[MAX_DESIGNS];
+    const tw_type plain = {tw_precision_dtype(plan->desc.precision), TW_PLAIN};
+    const char *device = plan->device->backend->name, *reason;
+    char wanted[TW_DESIGN_NAME];
+    wanted_design(plan, node->op->name, wanted);
+    size_t count = tw_designs(node->op->name, device, designs, MAX_DESIGNS);
+    for (size_t i = 0; i < count; i++) {
+        tw_problem problem;
+        if (!designs[i]->joins || (*wanted && strcmp(wanted, designs[i]->name) != 0)) continue;
+        tw_problem_init(&problem, node->op, node->params, plan->desc.precision);
+        if (tw_design_accepts(designs[i], &problem, plain, plain, plan->device, &reason)) return true;
+    }
+    return false;
+}
+
+/* One launch for what were two or less is no gain, since such a launch takes longer: at least three, views not counted. */
+static tw_status find_neighbours(tw_plan *plan, tw_error *error)
+{
+    enum { AT_LEAST = 3 };
+    const tw_graph *graph = plan->graph;
+    plan->neighbours = calloc((size_t)graph->n_nodes + 1, sizeof *plan->neighbours);
+    if (!plan->neighbours) return tw_no_memory(error, (size_t)graph->n_nodes, "a plan");
+    int first = 0, count = 0;
+    for (int i = 0; i <= graph->n_nodes; i++) {
+        if (i < graph->n_nodes && is_view(&graph->nodes[i])) continue;
+        if (i < graph->n_nodes && may_join(plan, &graph->nodes[i])) {
+            count++;
+            continue;
+        }
+        for (int j = first; j < i; j++) plan->neighbours[j] = count >= AT_LEAST;
+        first = i + 1;
+        count = 0;
+    }
+    return TW_OK;
+}
+
+/* While one of the steps runs, so may the others: the buffers of all live as long as the launch. */
+static void join(tw_plan *plan, size_t first, size_t count)
+{
+    const int end = (int)(first + count - 1);
+    plan->steps[first].together = count;
+    for (size_t i = first; i < first + count; i++) {
+        tw_placed_step *step = &plan->steps[i];
+        step->launch = first;
+        step->internal = count > 1 && plan->buffers[step->out].last <= end;
+    }
+    for (size_t i = first; i < first + count; i++)
+        for (int j = -2; j < plan->steps[i].problem.n_in; j++) {
+            const tw_placed_step *step = &plan->steps[i];
+            const int index = j == -2 ? step->out : j == -1 ? step->workspace : step->in[j].buffer;
+            if (index < 0) continue;
+            tw_buffer *buffer = &plan->buffers[index];
+            if (buffer->first > (int)first) buffer->first = (int)first;
+            if (buffer->last < end) buffer->last = end;
+        }
+}
+
+static tw_status join_steps(tw_plan *plan, tw_error *error)
+{
+    const tw_backend *backend = plan->device->backend;
+    const size_t count = plan->n_steps, bytes = (count + 1) * sizeof(void *);
+    const tw_design **designs = malloc(bytes);
+    const tw_problem **problems = malloc(bytes);
+    for (size_t i = 0; designs && problems && i < count; i++) {
+        designs[i] = plan->steps[i].design;
+        problems[i] = &plan->steps[i].problem;
+    }
+    for (size_t i = 0; designs && problems && i < count; i += plan->steps[i].together)
+        join(plan, i, backend->together ? backend->together(plan->device, designs + i, problems + i, count - i) : 1);
+    const bool done = designs && problems;
+    free(designs);
+    free(problems);
+    return done ? TW_OK : tw_no_memory(error, 2 * bytes, "a plan");
+}
+
 tw_status tw_plan_choose(tw_plan *plan, tw_error *error)
 {
     tw_graph *graph = plan->graph;
     tw_status status = check_names(plan, error);
     if (status == TW_OK) status = find_readers(plan, error);
+    if (status == TW_OK) status = find_neighbours(plan, error);
     for (int i = 0; status == TW_OK && i < graph->n_inputs; i++) {
         size_t bytes = type_bytes(&graph->values[graph->inputs[i]].shape, end_type);
         int buffer = add_buffer(plan, bytes, i);
@@ -427,11 +515,10 @@ tw_status tw_plan_choose(tw_plan *plan, tw_error *error)
             status = tw_no_memory(error, bytes, "inputs");
     }
     for (int i = 0; status == TW_OK && i < graph->n_nodes; i++)
-        status = strcmp(graph->nodes[i].op->name, "reshape") == 0 ? add_view(plan, &graph->nodes[i], error)
-                                                                  : add_node_step(plan, i, error);
+        status = is_view(&graph->nodes[i]) ? add_view(plan, &graph->nodes[i], error) : add_node_step(plan, i, error);
     for (int i = 0; status == TW_OK && i < graph->n_outputs; i++)
         if (!tw_plan_instance(plan, graph->outputs[i], end_type))
             status = add_reorder(plan, graph->outputs[i], end_type, error);
     if (status == TW_OK) extend_lifetimes(plan);
-    return status;
+    return status == TW_OK ? join_steps(plan, error) : status;
 }

@@ -29,6 +29,8 @@ typedef struct tw_step {
     void *out;
     const void *packed; /* the weights as pack() left them; null where nothing is packed */
     void *workspace;    /* at least workspace() bytes, 64-byte aligned, contents undefined */
+    size_t together;    /* steps from this one on that are launched as one; 0 or 1: this alone */
+    bool internal;      /* only steps launched together with this one read its result: it need not be written */
 } tw_step;
 
 enum {
@@ -40,14 +42,15 @@ enum {
 };
 
 typedef struct tw_design {
-    const char *op;           /* "conv2d"   */
-    const char *device;       /* "cpu"      */
-    const char *name;         /* "winograd": the file is src/ops/conv2d/cpu_winograd.c */
-    const char *summary;      /* one line for `tilewise designs` */
-    double tolerance;         /* in fp32: largest error against the reference, relative to the layer's scale; 0: 1e-5 */
-    unsigned precisions;      /* TW_IN_FP32 | ...; 0: fp32. tf32 is a permission: designs in fp32 serve it too */
-    bool yardstick;           /* a vendor's library: never chosen by auto; shown in brackets */
-    bool in_place;            /* out may be in[0] itself */
+    const char *op;      /* "conv2d"   */
+    const char *device;  /* "cpu"      */
+    const char *name;    /* "winograd": the file is src/ops/conv2d/cpu_winograd.c */
+    const char *summary; /* one line for `tilewise designs` */
+    double tolerance;    /* in fp32: largest error against the reference, relative to the layer's scale; 0: 1e-5 */
+    unsigned precisions; /* TW_IN_FP32 | ...; 0: fp32. tf32 is a permission: designs in fp32 serve it too */
+    bool yardstick;      /* a vendor's library: never chosen by auto; shown in brackets */
+    bool in_place;       /* out may be in[0] itself */
+    bool joins;          /* for little work: neighbours in a plan that join are launched as one; auto takes it there */
     bool varies_with_threads; /* results may differ in the last bits between thread counts */
 
     /* Can it serve this problem here? If not, *reason is for a person: "needs a 3x3 kernel with stride 1". */

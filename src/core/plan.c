@@ -76,6 +76,7 @@ void tw_plan_release(tw_plan *plan)
     free(plan->instances);
     free(plan->first_instance);
     free(plan->last_reader);
+    free(plan->neighbours);
     free(plan->buffers);
     tw_graph_release(plan->graph);
     tw_device_release(plan->device);

@@ -39,6 +39,9 @@ typedef struct tw_placed_step {
     int out, workspace; /* buffers; workspace may be -1 */
     size_t workspace_bytes, packed_bytes;
     const void *packed;
+    size_t launch;   /* the first of the steps that are launched as one with this */
+    size_t together; /* of the first: how many; of others 0 */
+    bool internal;   /* as in tw_step */
 } tw_placed_step;
 
 struct tw_plan {
@@ -51,6 +54,7 @@ struct tw_plan {
     size_t n_instances, instances_capacity;
     int *first_instance; /* of each value, or -1 */
     int *last_reader;    /* of each value: see tw_buffer */
+    bool *neighbours;    /* of each node: several that follow one another have designs that join */
     tw_buffer *buffers;
     size_t n_buffers, buffers_capacity;
     size_t arena_bytes, values_bytes;

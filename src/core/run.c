@@ -41,6 +41,8 @@ static void resolve(tw_run *run)
         const tw_placed_step *from = &run->plan->steps[i];
         tw_step *to = &run->steps[i];
         *to = (tw_step){.problem = &from->problem, .name = from->name, .packed = from->packed};
+        to->together = from->together;
+        to->internal = from->internal;
         for (int j = 0; j < from->problem.n_in; j++) {
             int buffer = from->in[j].buffer;
             if (buffer >= 0 && is_callers(run, buffer))

@@ -25,6 +25,10 @@ typedef struct tw_backend {
     void (*queue_destroy)(tw_queue *queue);
     tw_status (*run_steps)(tw_queue *queue, const tw_design *const *designs, const tw_step *steps, size_t count,
                            double *step_seconds, tw_error *error);
+    /* How many of a plan's steps, from the first of these on, the device launches as one, at least 1; null: always 1.
+     * run_steps() with step_seconds launches and times them one by one all the same. */
+    size_t (*together)(const tw_device *device, const tw_design *const *designs, const tw_problem *const *problems,
+                       size_t count);
     /* What the device's own clock says of the queue's last uploads, steps and downloads; null where it has none. */
     tw_status (*times)(tw_queue *queue, tw_run_times *times, tw_error *error);
 } tw_backend;

@@ -4,6 +4,7 @@
  * shows. */
 #include "devices/cuda/cuda.h"
 #include "core/status.h"
+#include "devices/cuda/small.h"
 
 #include <math.h>
 #include <nvtx3/nvToolsExt.h>
@@ -204,9 +205,11 @@ static tw_status create_queue(tw_device *device, tw_queue **out, tw_error *error
 static tw_status enqueue(tw_queue *queue, const tw_design *const *designs, const tw_step *steps, size_t count,
                          tw_error *error)
 {
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0, together; i < count; i += together) {
+        together = steps[i].together > 1 && steps[i].together <= count - i ? steps[i].together : 1;
         nvtxRangePushA(steps[i].name ? steps[i].name : designs[i]->op);
-        tw_status status = designs[i]->run(&steps[i], queue);
+        tw_status status =
+            together > 1 ? tw_small_run_all(&steps[i], together, queue) : designs[i]->run(&steps[i], queue);
         nvtxRangePop();
         if (status != TW_OK)
             return tw_fail(error, status, "%s: %s %s could not be launched", queue->device->base.info.id,
@@ -310,5 +313,6 @@ const tw_backend tw_cuda_backend = {
     .queue_create = create_queue,
     .queue_destroy = destroy_queue,
     .run_steps = run_steps,
+    .together = tw_small_together,
     .times = times,
 };

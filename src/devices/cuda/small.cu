@@ -1,0 +1,450 @@
+/* Small networks in one launch. LeNet-5 is 0.8 MFLOP and 247 KB of weights: as a launch a layer it waits for launches, not
+ * for arithmetic or memory. This kernel does a list of steps, one after the other, for one image a cluster: eight blocks of
+ * 512 threads, with hardware barriers between them and each other's shared memory in reach (compute capability 9.0).
+ *
+ * Every block keeps a whole copy of every activation of the launch in shared memory, in float32. A step's result is cut
+ * into parts of channels and rows, one a block; who computes a number writes it into all eight copies, and a barrier of the
+ * cluster stands before the next step. Where the next step is pooling or the like and alone reads a result, the parts are
+ * cut so that each block reads just what it wrote itself: then a barrier of the block is enough and nothing travels.
+ * Overlapping windows make blocks compute some rows twice.
+ *
+ * Weights come first: each block asks for its own part of all of them (31 KB in LeNet-5) before it waits for the image, and
+ * only those of the first step are waited for before it starts. What is left is latency: of the launch, of the first
+ * reads, of a barrier and some hundred cycles a step. Only results that somebody outside the launch reads are written to
+ * device memory. Batches take more clusters, then more rounds; weights are read once a cluster.
+ *
+ * A step alone, as profiles and single layers run it, is a list of one. Sums do not depend on what else is in a list, so
+ * that results are the same to the bit. */
+#include "devices/cuda/small.cuh"
+#include "devices/cuda/small.h"
+#include "ops/activation/cuda_small.cuh"
+#include "ops/add/cuda_small.cuh"
+#include "ops/conv2d/cuda_small.cuh"
+#include "ops/linear/cuda_small.cuh"
+#include "ops/pool/cuda_small.cuh"
+#include "ops/softmax/cuda_small.cuh"
+
+#include <string.h>
+
+enum { STEPS = 12, STAGED = 2 * STEPS, LARGEST = 32767 };
+
+/* An activation that comes from outside of the launch. */
+struct staged {
+    const void *from;
+    tw_dtype dtype;
+    int at, count; /* in shared memory, in floats; elements of an image */
+};
+
+struct program {
+    int n, count, n_staged;
+    staged inputs[STAGED];
+    tw_small_step steps[STEPS];
+};
+static_assert(sizeof(program) <= 4096, "a kernel's parameters");
+
+/* ---- on the device ---- */
+
+__device__ static inline void cluster_arrive(void)
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+#endif
+}
+
+__device__ static inline void cluster_wait(void)
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+#endif
+}
+
+__device__ static inline void cluster_barrier(void)
+{
+    __syncwarp();
+    cluster_arrive();
+    cluster_wait();
+}
+
+template <int BYTES> __device__ static inline void copy_async(float *to, const float *from)
+{
+#if __CUDA_ARCH__ >= 900
+    const unsigned shared = (unsigned)__cvta_generic_to_shared(to);
+    if constexpr (BYTES == 16)
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared), "l"(from) : "memory");
+    else
+        asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(shared), "l"(from) : "memory");
+#endif
+}
+
+__device__ static inline void commit(void)
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+
+/* Until at most so many of this thread's groups of copies are under way. */
+template <int GROUPS> __device__ static inline void wait_copies(void)
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("cp.async.wait_group %0;" ::"n"(GROUPS) : "memory");
+#endif
+}
+
+/* `to` is 16-byte aligned. */
+__device__ static void fetch(float *to, const float *from, int count)
+{
+    const int whole = (size_t)from % 16 == 0 ? count / 4 * 4 : 0;
+    for (int i = 4 * threadIdx.x; i < whole; i += 4 * TW_SMALL_THREADS) copy_async<16>(to + i, from + i);
+    for (int i = whole + threadIdx.x; i < count; i += TW_SMALL_THREADS) copy_async<4>(to + i, from + i);
+}
+
+__device__ static void fetch_parameters(const tw_small_step &s, const tw_small_part &part, float *shared)
+{
+    const int channels = part.c1 - part.c0;
+    if (s.kind == TW_SMALL_CONV2D) {
+        const int terms = tw_small_terms(s.conv), row = terms * TW_SMALL_CHANNELS; /* of four channels */
+        const int all = (s.c + TW_SMALL_CHANNELS - 1) / TW_SMALL_CHANNELS;
+        const int own = (channels + TW_SMALL_CHANNELS - 1) / TW_SMALL_CHANNELS;
+        fetch(shared + s.weights, s.weights_from + (size_t)part.c0 / TW_SMALL_CHANNELS * row, own * row);
+        fetch(shared + s.table, s.weights_from + (size_t)all * row, own ? 2 * terms : 0);
+    } else if (s.kind == TW_SMALL_LINEAR) {
+        fetch(shared + s.weights, s.weights_from + (size_t)part.c0 * s.linear.ic, channels * s.linear.ic);
+    }
+    if (s.bias_from) fetch(shared + s.bias, s.bias_from + part.c0, channels);
+}
+
+template <class T> __device__ static void widen(float *to, const T *from, int count)
+{
+    for (int i = threadIdx.x; i < count; i += TW_SMALL_THREADS) to[i] = tw_widen(from[i]);
+}
+
+__device__ static void fetch_inputs(const program &p, int image, float *shared)
+{
+    for (int i = 0; i < p.n_staged; i++) {
+        const staged &in = p.inputs[i];
+        const size_t first = (size_t)image * in.count;
+        if (in.dtype == TW_F16)
+            widen(shared + in.at, (const __half *)in.from + first, in.count);
+        else if (in.dtype == TW_BF16)
+            widen(shared + in.at, (const __nv_bfloat16 *)in.from + first, in.count);
+        else
+            fetch(shared + in.at, (const float *)in.from + first, in.count);
+    }
+}
+
+__device__ static void execute(const tw_small_sink &sink, const tw_small_part &part)
+{
+    const tw_conv2d &conv = sink.step.conv;
+    switch (sink.step.kind) {
+    case TW_SMALL_CONV2D:
+        if (conv.pt | conv.pl | conv.pb | conv.pr)
+            tw_small_conv2d<true>(sink, part);
+        else
+            tw_small_conv2d<false>(sink, part);
+        break;
+    case TW_SMALL_LINEAR: tw_small_linear(sink, part); break;
+    case TW_SMALL_POOL: tw_small_pool(sink, part); break;
+    case TW_SMALL_CLIP: tw_small_clip(sink, part); break;
+    case TW_SMALL_ADD: tw_small_add(sink, part); break;
+    case TW_SMALL_SOFTMAX: tw_small_softmax(sink, part); break;
+    }
+}
+
+__global__ static void __launch_bounds__(TW_SMALL_THREADS, 1) small(const __grid_constant__ program p)
+{
+    extern __shared__ float4 memory[];
+    float *shared = (float *)memory;
+    const int rank = blockIdx.z;
+    cluster_arrive(); /* nobody writes into a block that has not begun */
+    fetch_parameters(p.steps[0], p.steps[0].parts[rank], shared);
+    tw_cuda_release();
+    tw_cuda_wait();
+    if ((int)blockIdx.x < p.n) fetch_inputs(p, blockIdx.x, shared);
+    commit();
+    for (int i = 1; i < p.count; i++) fetch_parameters(p.steps[i], p.steps[i].parts[rank], shared);
+    commit();
+    wait_copies<1>();
+    __syncthreads();
+    cluster_wait();
+    for (int image = blockIdx.x; image < p.n; image += gridDim.x) {
+        if (image != (int)blockIdx.x) {
+            cluster_barrier(); /* the last image's activations have been read */
+            fetch_inputs(p, image, shared);
+            commit();
+            wait_copies<0>();
+            __syncthreads();
+        }
+        for (int i = 0; i < p.count; i++) {
+            if (i == 1) wait_copies<0>();
+            if (i > 0 && p.steps[i - 1].local)
+                __syncthreads();
+            else if (i > 0)
+                cluster_barrier();
+            execute({p.steps[i], shared, image}, p.steps[i].parts[rank]);
+        }
+    }
+}
+
+/* ---- on the host: from a list of steps to a program ---- */
+
+/* A step's problem in the terms of the kernel; false where it is none of its operators. */
+static bool describe(const tw_problem *problem, tw_small_step *s)
+{
+    static const struct {
+        const char *op;
+        tw_small_kind kind;
+    } kinds[] = {{"conv2d", TW_SMALL_CONV2D},  {"linear", TW_SMALL_LINEAR}, {"pool", TW_SMALL_POOL},
+                 {"relu", TW_SMALL_CLIP},      {"clip", TW_SMALL_CLIP},     {"add", TW_SMALL_ADD},
+                 {"softmax", TW_SMALL_SOFTMAX}};
+    for (const auto &known : kinds)
+        if (strcmp(problem->op->name, known.op) == 0) {
+            tw_shape shape;
+            memset(s, 0, sizeof *s);
+            memcpy((void *)&s->conv, problem->params, problem->op->params_size);
+            s->kind = known.kind;
+            problem->op->operand_shape(problem->params, problem->n_in, &shape);
+            const bool image = shape.rank == 4;
+            if (shape.dims[1] > LARGEST || (image && (shape.dims[2] > LARGEST || shape.dims[3] > LARGEST)))
+                return false;
+            s->c = (int)shape.dims[1];
+            s->h = image ? (int)shape.dims[2] : 1;
+            s->w = image ? (int)shape.dims[3] : 1;
+            s->dtype = problem->out.dtype;
+            s->in = s->other = s->out = s->weights = s->table = s->bias = -1;
+            return true;
+        }
+    return false;
+}
+
+static int images_of(const tw_problem *problem)
+{
+    tw_shape shape;
+    problem->op->operand_shape(problem->params, problem->n_in, &shape);
+    return (int)shape.dims[0];
+}
+
+/* The elements that an operand has in one image; index n_in is the result. */
+static size_t elements_of(const tw_problem *problem, int index)
+{
+    return tw_problem_elements(problem, index) / (size_t)images_of(problem);
+}
+
+/* The operand of the residual or of add's second summand; -1: none. */
+static int other_operand(const tw_small_step &s)
+{
+    return s.kind == TW_SMALL_ADD ? 1 : s.kind == TW_SMALL_CONV2D && s.conv.has_residual ? 3 : -1;
+}
+
+static int ceil_div(int a, int b)
+{
+    return (a + b - 1) / b;
+}
+
+/* Cuts a result into channel groups by rows so that the busiest block has least to do. */
+static void cut(tw_small_step *s)
+{
+    const int unit = s->kind == TW_SMALL_LINEAR ? 1 : s->kind == TW_SMALL_SOFTMAX ? s->c : TW_SMALL_CHANNELS;
+    const int units = ceil_div(s->c, unit);
+    int across = 1, down = 1;
+    size_t least = (size_t)-1;
+    for (int i = 1; i <= units && i <= TW_SMALL_BLOCKS; i++) {
+        const int j = s->h < TW_SMALL_BLOCKS / i ? s->h : TW_SMALL_BLOCKS / i;
+        const size_t most = (size_t)ceil_div(units, i) * ceil_div(s->h, j);
+        if (most > least) continue; /* of equals, that with fewer channels a block: fewer weights */
+        least = most;
+        across = i;
+        down = j;
+    }
+    for (int rank = 0; rank < TW_SMALL_BLOCKS; rank++) {
+        const int i = rank % across, j = rank / across, c1 = units * (i + 1) / across * unit;
+        if (j >= down)
+            s->parts[rank] = {0, 0, 0, 0};
+        else
+            s->parts[rank] = {(short)(units * i / across * unit), (short)(c1 < s->c ? c1 : s->c),
+                              (short)(s->h * j / down), (short)(s->h * (j + 1) / down)};
+    }
+}
+
+/* Cuts what `reader` alone reads into what each block of it needs. */
+static void cut_for(tw_small_step *s, const tw_small_step &reader)
+{
+    const tw_pool &p = reader.pool;
+    for (int rank = 0; rank < TW_SMALL_BLOCKS; rank++) {
+        tw_small_part part = reader.parts[rank];
+        if (reader.kind == TW_SMALL_POOL && part.y1 > part.y0) {
+            int begin = part.y0 * p.sh - p.pt, end = (part.y1 - 1) * p.sh - p.pt + (p.kh - 1) * p.dilh + 1;
+            if (p.kind == TW_POOL_ADAPTIVE_AVERAGE) {
+                begin = (int)((long long)part.y0 * p.ih / p.oh);
+                end = (int)(((long long)part.y1 * p.ih + p.oh - 1) / p.oh);
+            }
+            begin = begin < 0 ? 0 : begin > p.ih ? p.ih : begin;
+            end = end < begin ? begin : end > p.ih ? p.ih : end;
+            part.y0 = (short)begin;
+            part.y1 = (short)end;
+        }
+        s->parts[rank] = part;
+    }
+}
+
+/* Can each block keep its part of s for the next step? Both cut by channels and rows, and see the same shape. */
+static bool keeps(const tw_small_step &s, const tw_small_step &next)
+{
+    if (s.kind == TW_SMALL_LINEAR || s.kind == TW_SMALL_SOFTMAX) return false;
+    if (next.kind == TW_SMALL_POOL) return next.pool.ih == s.h && next.pool.iw == s.w && next.pool.c == s.c;
+    return (next.kind == TW_SMALL_CLIP || next.kind == TW_SMALL_ADD) && next.c == s.c && next.h == s.h && next.w == s.w;
+}
+
+static int place(size_t *bytes, size_t floats)
+{
+    const size_t at = *bytes / sizeof(float);
+    *bytes += (floats + 3) / 4 * 16;
+    return (int)at;
+}
+
+static void place_parameters(tw_small_step *s, size_t *bytes)
+{
+    size_t channels = 0;
+    for (const tw_small_part &part : s->parts)
+        if ((size_t)(part.c1 - part.c0) > channels) channels = part.c1 - part.c0;
+    if (s->kind == TW_SMALL_CONV2D) {
+        const size_t terms = tw_small_terms(s->conv);
+        s->weights = place(bytes, (channels + TW_SMALL_CHANNELS - 1) / TW_SMALL_CHANNELS * TW_SMALL_CHANNELS * terms);
+        s->table = place(bytes, 2 * terms);
+    } else if (s->kind == TW_SMALL_LINEAR) {
+        s->weights = place(bytes, channels * s->linear.ic);
+    }
+    if (s->bias_from) s->bias = place(bytes, channels);
+}
+
+/* Where an operand of step i lies: where an earlier step leaves it, or with what comes from outside. */
+static int source(program *p, const tw_step *steps, int i, int operand, size_t *bytes)
+{
+    const void *from = steps[i].in[operand];
+    const size_t count = elements_of(steps[i].problem, operand);
+    for (int j = i - 1; j >= 0; j--) {
+        if (steps[j].out != from) continue;
+        if (p->steps[j].out < 0) p->steps[j].out = place(bytes, count);
+        return p->steps[j].out;
+    }
+    for (int j = 0; j < p->n_staged; j++)
+        if (p->inputs[j].from == from) return p->inputs[j].at;
+    staged &in = p->inputs[p->n_staged++];
+    in = {from, steps[i].problem->in[operand].dtype, place(bytes, count), (int)count};
+    return in.at;
+}
+
+/* How many operands of the steps after step i are its result. */
+static int readers(const tw_step *steps, size_t count, size_t i)
+{
+    int found = 0;
+    for (size_t j = i + 1; j < count; j++)
+        for (int k = 0; k < steps[j].problem->n_in; k++) found += steps[j].in[k] == steps[i].out;
+    return found;
+}
+
+static size_t build(const tw_step *steps, size_t count, program *p)
+{
+    size_t bytes = 0;
+    memset(p, 0, sizeof *p);
+    p->n = images_of(steps[0].problem);
+    p->count = (int)count;
+    for (size_t i = 0; i < count; i++) {
+        tw_small_step *s = &p->steps[i];
+        const tw_step *from = &steps[i];
+        describe(from->problem, s);
+        const int other = other_operand(*s);
+        s->in = source(p, steps, (int)i, 0, &bytes);
+        if (other >= 0) s->other = source(p, steps, (int)i, other, &bytes);
+        s->to = count > 1 && from->internal ? nullptr : from->out;
+        if (s->kind == TW_SMALL_CONV2D || s->kind == TW_SMALL_LINEAR) {
+            s->weights_from = (const float *)(from->packed ? from->packed : from->in[1]);
+            s->bias_from = (const float *)from->in[2];
+        }
+    }
+    for (size_t i = count; i-- > 0;) {
+        tw_small_step *s = &p->steps[i];
+        s->local = i + 1 < count && readers(steps, count, i) == 1 && steps[i + 1].in[0] == steps[i].out &&
+                   keeps(*s, p->steps[i + 1]);
+        if (s->local)
+            cut_for(s, p->steps[i + 1]);
+        else
+            cut(s);
+        place_parameters(s, &bytes);
+    }
+    return bytes;
+}
+
+extern "C" tw_status tw_small_run_all(const tw_step *steps, size_t count, tw_queue *queue)
+{
+    program p;
+    const size_t bytes = build(steps, count, &p);
+    const int at_once = queue->device->multiprocessors / TW_SMALL_BLOCKS;
+    const tw_cuda_grid grid = {dim3((unsigned)(p.n < at_once ? p.n : at_once), 1, TW_SMALL_BLOCKS), TW_SMALL_THREADS,
+                               bytes, TW_SMALL_BLOCKS};
+    return tw_cuda_launch(queue, small, grid, p);
+}
+
+extern "C" tw_status tw_small_run(const tw_step *step, tw_queue *queue)
+{
+    return tw_small_run_all(step, 1, queue);
+}
+
+/* ---- what may be asked of it ---- */
+
+/* At most so many bytes of a block's shared memory does a step want, whoever its neighbours are; SIZE_MAX: never. */
+static size_t shared_bytes(const tw_problem *problem)
+{
+    tw_small_step s;
+    if (!describe(problem, &s)) return SIZE_MAX;
+    const int other = other_operand(s);
+    size_t floats = elements_of(problem, 0) + elements_of(problem, problem->n_in);
+    if (other >= 0) floats += elements_of(problem, other);
+    if (s.kind == TW_SMALL_CONV2D) {
+        const size_t channels = (size_t)ceil_div(s.c, TW_SMALL_CHANNELS) * TW_SMALL_CHANNELS;
+        floats += (channels + 2) * s.conv.ic * s.conv.kh * s.conv.kw;
+    } else if (s.kind == TW_SMALL_LINEAR) {
+        floats += (size_t)ceil_div(s.c, TW_SMALL_BLOCKS) * s.linear.ic;
+    }
+    return sizeof(float) * (floats + s.c) + 6 * 16; /* bias; each piece begins on 16 bytes */
+}
+
+static bool is_plain(const tw_problem *problem, const tw_type *type)
+{
+    return type->layout == TW_PLAIN && (type->dtype == TW_F32 || type->dtype == tw_precision_dtype(problem->precision));
+}
+
+extern "C" bool tw_small_supports(const tw_problem *problem, const tw_device *device, const char **reason)
+{
+    const tw_cuda *cuda = (const tw_cuda *)device;
+    *reason = "works by clusters, compute capability 9.0";
+    if (cuda->capability < 90) return false;
+    *reason = "reads and writes plain activations only";
+    if (!is_plain(problem, &problem->in[0]) || !is_plain(problem, &problem->out)) return false;
+    tw_small_step s;
+    *reason = "does no groups";
+    if (describe(problem, &s) && s.kind == TW_SMALL_CONV2D && s.conv.groups != 1) return false;
+    *reason = "an image's activations and a block's weights are more than shared memory holds";
+    return shared_bytes(problem) <= (size_t)cuda->shared_bytes;
+}
+
+extern "C" double tw_small_seconds(const tw_problem *problem, const tw_device *device, double work)
+{
+    const tw_cuda *cuda = (const tw_cuda *)device;
+    const int at_once = cuda->multiprocessors / TW_SMALL_BLOCKS;
+    const double rounds = at_once > 0 ? ceil((double)images_of(problem) / at_once) : 1;
+    const double peak = device->info.peak_flops / 2 / cuda->multiprocessors; /* multiply-adds of a block, at best */
+    return 0.4e-6 + rounds * (0.4e-6 + work / (images_of(problem) * TW_SMALL_BLOCKS * 0.3 * peak));
+}
+
+extern "C" size_t tw_small_together(const tw_device *device, const tw_design *const *designs,
+                                    const tw_problem *const *problems, size_t count)
+{
+    size_t bytes = 0, together = 0;
+    for (; together < count && together < STEPS && designs[together]->run == tw_small_run; together++) {
+        bytes += shared_bytes(problems[together]);
+        if (bytes > (size_t)((const tw_cuda *)device)->shared_bytes) break;
+        if (images_of(problems[together]) != images_of(problems[0])) break;
+    }
+    return together ? together : 1;
+}

@@ -1,0 +1,18 @@
+/* relu and clip in the small-network kernel: a thread an element. */
+#ifndef TW_OPS_ACTIVATION_CUDA_SMALL_CUH
+#define TW_OPS_ACTIVATION_CUDA_SMALL_CUH
+
+#include "devices/cuda/small.cuh"
+
+__device__ static void tw_small_clip(const tw_small_sink &sink, const tw_small_part &part)
+{
+    const tw_small_step &s = sink.step;
+    const int pixels = part.rows() * s.w, outputs = (part.c1 - part.c0) * pixels;
+    for (int i = threadIdx.x; i < outputs; i += TW_SMALL_THREADS) {
+        const int plane = i / pixels, index = ((part.c0 + plane) * s.h + part.y0) * s.w + i - plane * pixels;
+        const float v = sink.shared[s.in + index];
+        sink.put(index, v < s.clip.low ? s.clip.low : v > s.clip.high ? s.clip.high : v); /* NaN passes through */
+    }
+}
+
+#endif

@@ -1,0 +1,21 @@
+/* add, small on CUDA: one step of the kernel that does a row of small layers in a single launch. What it computes
+ * stands in cuda_small.cuh, how the launch works in devices/cuda/small.cu. */
+#include "devices/cuda/small.h"
+#include "ops/add/cuda_small.cuh"
+
+static double cost(const tw_problem *problem, const tw_device *device)
+{
+    return tw_small_seconds(problem, device, 4 * tw_problem_traffic(problem));
+}
+
+extern "C" const tw_design tw_add_cuda_small = {
+    .op = "add",
+    .device = "cuda",
+    .name = "small",
+    .summary = "small layers, launched as one with their neighbours: clusters, everything in shared memory",
+    .precisions = TW_IN_ALL,
+    .joins = true,
+    .supports = tw_small_supports,
+    .cost = cost,
+    .run = tw_small_run,
+};

@@ -1,0 +1,21 @@
+/* softmax, small on CUDA: one step of the kernel that does a row of small layers in a single launch. What it computes
+ * stands in cuda_small.cuh, how the launch works in devices/cuda/small.cu. */
+#include "devices/cuda/small.h"
+#include "ops/softmax/cuda_small.cuh"
+
+static double cost(const tw_problem *problem, const tw_device *device)
+{
+    return tw_small_seconds(problem, device, 32 * tw_problem_traffic(problem));
+}
+
+extern "C" const tw_design tw_softmax_cuda_small = {
+    .op = "softmax",
+    .device = "cuda",
+    .name = "small",
+    .summary = "small layers, launched as one with their neighbours: clusters, everything in shared memory",
+    .precisions = TW_IN_ALL,
+    .joins = true,
+    .supports = tw_small_supports,
+    .cost = cost,
+    .run = tw_small_run,
+};
