@@ -199,7 +199,7 @@ static inline double tw_last_seconds(const tw_last_gemm *g, int tile, int splits
 {
     const double blocks =
         (double)tw_ceil_div((size_t)g->pixels, (size_t)tile) * tw_ceil_div((size_t)g->p.oc, (size_t)tile) * splits;
-    const double rate = 0.85 * cuda->base.info.peak_flops / cuda->multiprocessors, latency = 0.6e-6;
+    const double rate = 0.85 * tw_cuda_rates_of(cuda).fma, latency = 0.6e-6;
     const double most = tile == 128 ? 2 : 4, each = ceil(blocks / cuda->multiprocessors);
     const double together = each < most ? each : most, waves = ceil(each / most);
     const double arithmetic = together * tile * tile * (2.0 * (int)TW_LAST_K) / rate * (tile == 128 ? 1 : 1.25);

@@ -170,6 +170,21 @@ template <class F> static auto tw_cuda_with_type(tw_dtype dtype, const F &f)
     return f((float *)nullptr);
 }
 
+/* What tiles are chosen by, a second: of one multiprocessor in float32 multiply-adds, on tensor cores by mma.sync in fp16,
+ * and from L2; of the whole device from memory. By compute capability and not by measurement: what a plan packed and the
+ * workspace that it asked for must fit its runs, and the device may be measured in between. On 9.0 mma.sync reaches some
+ * 60% of what wgmma does; the small chips sum float32 at half rate. */
+typedef struct tw_cuda_rates {
+    double fma, tensor, l2, memory;
+} tw_cuda_rates;
+
+static inline tw_cuda_rates tw_cuda_rates_of(const tw_cuda *cuda)
+{
+    if (cuda->capability >= 90) return {4.6e11, 3.2e12, 45e9, 2.9e12};
+    if (cuda->capability == 80) return {1.8e11, 2.4e12, 35e9, 1.5e12};
+    return {cuda->capability > 80 ? 4.0e11 : 2.0e11, 0.9e12, 25e9, 0.7e12};
+}
+
 /* The larger of what arithmetic and memory take, at a share of the peak, and what a launch in a graph costs. */
 static inline double tw_cuda_seconds(const tw_device *device, double flops, double efficiency, double bytes,
                                      int launches)

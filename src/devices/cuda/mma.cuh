@@ -12,6 +12,8 @@
 
 #include "devices/cuda/kernel.h"
 
+#include <type_traits>
+
 enum { TW_MMA_ROW = 128, TW_MMA_CHUNK = 16, TW_MMA_CHUNKS = TW_MMA_ROW / TW_MMA_CHUNK, TW_MMA_STEP = 32 };
 
 /* Where a chunk of a row lies in a tile. */
@@ -87,28 +89,125 @@ __device__ static inline void tw_mma_round(float, unsigned (&a)[4])
 
 #endif
 
-/* ---- fragments of sums, whose lane l has columns 2 (l % 4) and the next of each group of 8 ----
+/* ---- storing a warp's sums ----
  *
- * Four neighbouring lanes exchange theirs of `groups` groups, 4 (2), so that each can store 16 bytes of 2-byte (4-byte)
- * numbers: lane l ends with the numbers of group l % groups, in the order of the lanes: with 4 groups all 8, with 2 the four
- * from column l / 2 % 2 * 4 on. */
-template <int groups> __device__ static inline void tw_mma_exchange(float2 (&v)[groups])
+ * A warp has 16 rows (pixels) of NJ fragments of 8 columns (channels), as mma.sync and wgmma leave them: lane l has columns
+ * 2 (l % 4) and the next of rows l / 4 and 8 further. Rows of 128 bytes go through 2 KiB of shared memory, swizzled as
+ * above, so that neighbouring lanes store 16 bytes each of one row. Where a residual is added, what goes through is
+ * float. */
+enum { TW_MMA_STAGING = 16 * TW_MMA_ROW };
+
+template <class T> struct tw_mma_out {
+    T *to;             /* the first row's first column */
+    const T *residual; /* the same place, or null */
+    size_t pitch;      /* from a row to the next */
+    int rows, columns; /* that are there, at most 16 and NJ * 8; columns in whole 16 bytes */
+    float low, high;   /* of the activation */
+};
+
+__device__ static inline float tw_low(int activation)
 {
+    return activation == TW_ACT_NONE ? -INFINITY : 0.0f;
+}
+__device__ static inline float tw_high(int activation)
+{
+    return activation == TW_ACT_RELU6 ? 6.0f : INFINITY;
+}
+
+#if __CUDA_ARCH__ >= 800
+
+/* NaN stays. */
+__device__ static inline float tw_clamp(float v, float low, float high)
+{
+    asm("max.NaN.f32 %0, %0, %1;\n\tmin.NaN.f32 %0, %0, %2;" : "+f"(v) : "f"(low), "f"(high));
+    return v;
+}
+
+__device__ static inline void tw_stage(unsigned at, float x, float y, float)
+{
+    asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(at), "f"(x), "f"(y) : "memory");
+}
+template <class T> __device__ static inline void tw_stage(unsigned at, float x, float y, T)
+{
+    const T pair[2] = {tw_narrow<T>(x), tw_narrow<T>(y)};
+    unsigned bits;
+    memcpy(&bits, pair, sizeof bits);
+    asm volatile("st.shared.u32 [%0], %1;" ::"r"(at), "r"(bits) : "memory");
+}
+__device__ static inline int4 tw_staged(unsigned at)
+{
+    int4 v;
+    asm volatile("ld.shared.v4.s32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+                 : "r"(at)
+                 : "memory");
+    return v;
+}
+
+/* `staging`: the shared address of the warp's 2 KiB. Places are found anew in each turn, since registers are full of sums. */
+template <class T, bool adds, int NJ>
+__device__ static inline void tw_mma_store(const float (&sums)[NJ][4], unsigned staging, const tw_mma_out<T> &out)
+{
+    using S = typename std::conditional<adds, float, T>::type;
+    constexpr int most = 16 / (int)sizeof(S), J = NJ < most ? NJ : most; /* fragments in a row of 128 bytes */
+    constexpr int width = 16 / (int)sizeof(T), in_row = J * 8 / width, items = 16 * in_row / 32;
+    constexpr int rows_apart = 32 / in_row; /* of a lane's items */
+    const int lane = threadIdx.x % 32;
+    unsigned row = lane / in_row, column = lane % in_row * width; /* of the first item */
 #pragma unroll
-    for (int bit = 1; bit < groups; bit *= 2) {
-        const bool upper = threadIdx.x & bit;
+    for (int turn = 0; turn < NJ / J; turn++) {
+        const int first = turn * J * 8;
+        asm volatile("" : "+r"(staging), "+r"(row), "+r"(column));
+        if (turn > 0) __syncwarp();
+        int4 residual[items] = {};
+        if constexpr (adds) {
 #pragma unroll
-        for (int low = 0; low < groups; low++) {
-            if (low & bit) continue;
-            const float2 mine = upper ? v[low] : v[low + bit];
-            const float2 other = make_float2(__shfl_xor_sync(~0u, mine.x, bit), __shfl_xor_sync(~0u, mine.y, bit));
-            if (upper)
-                v[low] = other;
-            else
-                v[low + bit] = other;
+            for (int i = 0; i < items; i++) {
+                const unsigned line = row + i * rows_apart;
+                if ((int)line < out.rows && first + (int)column < out.columns)
+                    residual[i] = *(const int4 *)(out.residual + line * out.pitch + first + column);
+            }
+        }
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            /* Chunk c of a row lies at c ^ (row % 8): in the address, bits 4 to 6. */
+            const unsigned to = staging + tw_mma_place(lane / 4 + 8 * half, 0);
+#pragma unroll
+            for (int j = 0; j < J; j++) {
+                float x = sums[turn * J + j][2 * half], y = sums[turn * J + j][2 * half + 1];
+                if (!adds) x = tw_clamp(x, out.low, out.high), y = tw_clamp(y, out.low, out.high);
+                const unsigned at = (j * 8 + lane % 4 * 2) * sizeof(S);
+                tw_stage((to ^ (at & 0x70)) + at % 16, x, y, S());
+            }
+        }
+        __syncwarp();
+#pragma unroll
+        for (int i = 0; i < items; i++) {
+            const unsigned line = row + i * rows_apart;
+            const bool there = (int)line < out.rows && first + (int)column < out.columns;
+            T *const at = out.to + line * out.pitch + first + column;
+            const unsigned from = staging + tw_mma_place(line, 0), chunk = column * sizeof(S);
+            if constexpr (adds) {
+                tw_pack<T> sum = tw_pack<T>::load((const T *)&residual[i]);
+#pragma unroll
+                for (int k = 0; k < width; k += 4) {
+                    const int4 v = tw_staged(from ^ (chunk + k * 4));
+                    sum.v[k] += __int_as_float(v.x), sum.v[k + 1] += __int_as_float(v.y);
+                    sum.v[k + 2] += __int_as_float(v.z), sum.v[k + 3] += __int_as_float(v.w);
+                }
+#pragma unroll
+                for (int k = 0; k < width; k++) sum.v[k] = tw_clamp(sum.v[k], out.low, out.high);
+                if (there) sum.store(at);
+            } else {
+                const int4 raw = tw_staged(from ^ chunk);
+                if (there) *(int4 *)at = raw;
+            }
         }
     }
+    __syncwarp();
 }
+
+#endif
 
 /* ---- clusters: blocks that read one another's shared memory, compute capability 9.0 ---- */
 

@@ -403,36 +403,22 @@ static double unique_bytes(const tw_mma_gemm *g)
            (double)row_count(g) * g->oc * tw_dtype_bytes(g->out) * (g->residual ? 2 : 1);
 }
 
-/* What the model below reckons with, by compute capability and not by measurement: a plan's workspace must fit its runs.
- * On 9.0 mma.sync reaches some 60% of what wgmma does; the small chips sum float32 at half rate. */
-struct rates {
-    double flops, l2; /* of one multiprocessor, fp16, a second */
-    double memory;
-};
-
-static rates rates_of(const tw_cuda *cuda)
-{
-    if (cuda->capability >= 90) return {3.2e12, 45e9, 2.9e12};
-    if (cuda->capability == 80) return {2.4e12, 35e9, 1.5e12};
-    return {0.9e12, 25e9, 0.7e12};
-}
-
 /* Seconds of one way. Blocks that a multiprocessor holds at once share its tensor cores and its part of L2's bandwidth;
  * alone, a block waits for its own copies and fragments. A round of blocks fills and drains once. */
 static double predict(const tw_mma_gemm *g, const tw_cuda *cuda, const kind *how, int split)
 {
-    const rates r = rates_of(cuda);
+    const tw_cuda_rates r = tw_cuda_rates_of(cuda);
     const bool gathers = how == &gathering;
     const double blocks = ceil((double)row_count(g) / how->m) * ceil((double)(g->oc / g->groups) / how->n) * g->groups;
     const double steps = ceil((double)k_tiles(g) / split), each = ceil(blocks * split / cuda->multiprocessors);
     const double fit = fmax(1, floor((cuda->shared_bytes + 1024.0) / (how->shared + 1024.0)));
-    const double multiply = 2.0 * how->m * how->n * (TW_MMA_ROW / 2) / r.flops; /* half the numbers, half the rate */
+    const double multiply = 2.0 * how->m * how->n * (TW_MMA_ROW / 2) / r.tensor; /* half the numbers, half the rate */
     const double busy = fmax(multiply, (how->m + how->n) * TW_MMA_ROW / r.l2 * (gathers ? 3 : 1));
     const double alone = 0.12e-6 + 1.2 * multiply + (gathers ? 0.6e-6 : 0);
     const double full = floor(each / fit), rest = each - full * fit;
     double seconds = full * steps * fmax(fit * busy, alone) + ceil(each / fit) * 1.2e-6;
     if (rest > 0) seconds += steps * fmax(rest * busy, alone);
-    return fmax(seconds, unique_bytes(g) / (0.85 * r.memory));
+    return fmax(seconds, unique_bytes(g) / (0.45 * r.memory));
 }
 
 /* The one place that decides on tile and split. */
@@ -451,7 +437,8 @@ static choice choose(const tw_mma_gemm *g, const tw_device *device)
                 (double)g->groups * split > TW_CUDA_MAX_GRID_YZ || (split > 1 && sums * split > 1e9))
                 continue;
             double seconds = predict(g, cuda, how, split) + 0.7e-6;
-            if (split > 1) seconds += cluster ? 0.8e-6 + 0.1e-6 * split : 2e-6 + sums * split / rates_of(cuda).memory;
+            if (split > 1)
+                seconds += cluster ? 0.8e-6 + 0.1e-6 * split : 2e-6 + sums * split / tw_cuda_rates_of(cuda).memory;
             if (seconds < best.seconds) best = {how, split, cluster, seconds};
         }
     return best;

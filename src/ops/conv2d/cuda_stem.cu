@@ -17,7 +17,8 @@
  *   k in units = (c, ky, kx / numbers in a unit), padded to 8: one mma
  *   packed     = [tile of channels][8 units of k][8 channels][lane][2 units], then the table
  *
- * Sums stay in registers; four lanes exchange theirs, so that each stores 16 bytes of one pixel's channels.
+ * Sums begin as the bias and leave through shared memory, so that a lane stores 16 bytes of one pixel's channels. Counting
+ * instructions is what this design is about: VGG-16's first layer has 27 multiplications an output.
  * Device memory: x once and its tiles' borders again from L2, y once. */
 #include "devices/cuda/kernel.h"
 #include "devices/cuda/mma.cuh"
@@ -27,7 +28,7 @@ extern "C" {
 #include "core/half.h"
 }
 
-constexpr int WARPS = 8, THREADS = 32 * WARPS, RUN = 16, LOADS = 8, MOST_CHANNELS = 8;
+constexpr int WARPS = 8, THREADS = 32 * WARPS, RUN = 16, MOST_CHANNELS = 8;
 
 /* ---- what both sides know ---- */
 
@@ -43,8 +44,8 @@ struct layer {
     int tiles_y, tiles_x, tiles;   /* of one image, of one image, in all */
     int weight_bytes, table_bytes; /* of one tile of channels, of the table */
     int shared;
-    int blocks;                            /* along x */
-    tw_divisor by_rows, by_image, by_line; /* rows, tiles_y * tiles_x, tiles_x */
+    int blocks;                                      /* along x */
+    tw_divisor by_width, by_rows, by_image, by_line; /* width, rows, tiles_y * tiles_x, tiles_x */
     double seconds;
 };
 
@@ -70,58 +71,30 @@ template <class T> __device__ static inline T stored(float v, T)
     return tw_narrow<T>(v);
 }
 
-/* The tile's part of the image, zeros outside of it. The second copy lies one number further. */
-template <class T>
+/* The tile's part of the image, zeros outside of it, `loads` numbers of a thread under way at once. The second copy lies
+ * one number further. */
+template <class T, int loads>
 __device__ static inline void stage(const layer &l, const float *image, int top, int left, T *to, T *shifted)
 {
     const tw_conv2d &p = l.p;
-    const int rows = p.ic * l.rows, warp = threadIdx.x / 32;
-    for (int x = threadIdx.x % 32; x < l.width; x += 32) {
-        const bool across = (unsigned)(left + x) < (unsigned)p.iw;
-        for (int first = warp; first < rows; first += WARPS * LOADS) {
-            float v[LOADS];
+    const int count = p.ic * l.rows * l.width;
+    for (int first = threadIdx.x; first < count; first += THREADS * loads) {
+        float v[loads];
 #pragma unroll
-            for (int i = 0; i < LOADS; i++) {
-                const int row = first + i * WARPS, c = (int)l.by_rows.quotient(row), y = top + row - c * l.rows;
-                const bool there = across && row < rows && (unsigned)y < (unsigned)p.ih;
-                v[i] = there ? __ldg(image + ((size_t)c * p.ih + y) * p.iw + left + x) : 0.0f;
-            }
-#pragma unroll
-            for (int i = 0; i < LOADS; i++) {
-                const int row = first + i * WARPS;
-                if (row >= rows) break;
-                const T value = stored(v[i], T());
-                to[row * l.width + x] = value;
-                if (shifted && x > 0) shifted[row * l.width + x - 1] = value;
-            }
+        for (int i = 0; i < loads; i++) {
+            const int at = first + i * THREADS, row = (int)l.by_width.quotient(at), c = (int)l.by_rows.quotient(row);
+            const int y = top + row - c * l.rows, x = left + at - row * l.width;
+            const bool there = at < count && (unsigned)y < (unsigned)p.ih && (unsigned)x < (unsigned)p.iw;
+            v[i] = there ? __ldg(image + ((c * p.ih + y) * p.iw + x)) : 0.0f;
         }
-    }
-}
-
-/* A fragment's sums of one pixel: bias, activation, 16 bytes a store. `first` is the tile's first channel. */
-template <class T, int NJ>
-__device__ static inline void finish(const layer &l, const float (&sums)[NJ][4], int half, int first, const float *bias,
-                                     T *pixel, bool there)
-{
-    constexpr int width = 16 / sizeof(T), groups = width / 2;
-    const int lane = threadIdx.x % 4;
 #pragma unroll
-    for (int j = 0; j < NJ; j += groups) {
-        float2 v[groups];
-#pragma unroll
-        for (int i = 0; i < groups; i++) v[i] = make_float2(sums[j + i][2 * half], sums[j + i][2 * half + 1]);
-        tw_mma_exchange<groups>(v);
-        const int channel = first + (j + lane % groups) * 8 + lane / groups * width;
-        if (!there || channel >= l.p.oc) continue;
-        tw_pack<T> out;
-#pragma unroll
-        for (int i = 0; i < groups; i++) {
-            const float2 add = bias ? make_float2(__ldg(bias + channel + 2 * i), __ldg(bias + channel + 2 * i + 1))
-                                    : make_float2(0, 0);
-            out.v[2 * i] = tw_activate(v[i].x + add.x, l.p.activation);
-            out.v[2 * i + 1] = tw_activate(v[i].y + add.y, l.p.activation);
+        for (int i = 0; i < loads; i++) {
+            const int at = first + i * THREADS;
+            if (at >= count) break;
+            const T value = stored(v[i], T());
+            to[at] = value;
+            if (shifted && at > 0) shifted[at - 1] = value;
         }
-        out.store(pixel + channel);
     }
 }
 
@@ -139,20 +112,23 @@ __global__ static void __launch_bounds__(THREADS, blocks_for(RUNS))
 {
 #if __CUDA_ARCH__ >= 800
     constexpr int NJ = N / 8;
-    extern __shared__ __align__(16) char shared[]; /* weights, table, the part of the image, its second copy */
+    extern __shared__ __align__(
+        128) char shared[]; /* staging, weights, table, the part of the image, its second copy */
     const tw_conv2d &p = l.p;
     const int thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
-    const uint2 *weights = (const uint2 *)shared;
-    const int4 *table = (const int4 *)(shared + l.weight_bytes);
-    T *part = (T *)(shared + l.weight_bytes + l.table_bytes);
+    const unsigned staging = tw_shared_address(shared) + warp * TW_MMA_STAGING;
+    char *constant = shared + WARPS * TW_MMA_STAGING;
+    const uint2 *weights = (const uint2 *)constant;
+    const int4 *table = (const int4 *)(constant + l.weight_bytes);
+    T *part = (T *)(constant + l.weight_bytes + l.table_bytes);
     T *shifted = l.copies == 2 ? part + p.ic * l.rows * l.width : nullptr;
 
     const char *from = packed + (size_t)blockIdx.y * l.weight_bytes;
     for (int i = thread * 16; i < l.weight_bytes; i += THREADS * 16)
-        tw_copy_async(tw_shared_address(shared) + i, from + i, true);
+        tw_copy_async(tw_shared_address(constant) + i, from + i, true);
     from = packed + (size_t)gridDim.y * l.weight_bytes;
     for (int i = thread * 16; i < l.table_bytes; i += THREADS * 16)
-        tw_copy_async(tw_shared_address(shared) + l.weight_bytes + i, from + i, true);
+        tw_copy_async(tw_shared_address(constant) + l.weight_bytes + i, from + i, true);
     tw_copy_commit();
     tw_cuda_wait();
     tw_cuda_release();
@@ -164,15 +140,32 @@ __global__ static void __launch_bounds__(THREADS, blocks_for(RUNS))
     if (shifted && place % 2) at = tw_shared_address(shifted) + (place - 1) * (int)sizeof(T);
     const unsigned next_half = 8 * p.sw * sizeof(T), next_run = p.sh * l.width * sizeof(T);
 
+    float2 biases[NJ];
+#pragma unroll
+    for (int j = 0; j < NJ; j++) {
+        const int channel = blockIdx.y * N + j * 8 + lane % 4 * 2;
+        biases[j] = make_float2(0, 0);
+        if (bias && channel < p.oc) biases[j] = make_float2(__ldg(bias + channel), __ldg(bias + channel + 1));
+    }
+
     for (int tile = blockIdx.x; tile < l.tiles; tile += gridDim.x) {
         const int n = (int)l.by_image.quotient(tile), rest = tile - n * l.tiles_y * l.tiles_x;
         const int line = (int)l.by_line.quotient(rest);
         const int oy = line * l.tile_rows, ox = (rest - line * l.tiles_x) * l.tile_columns;
-        stage<T>(l, x + (size_t)n * p.ic * p.ih * p.iw, oy * p.sh - p.pt, ox * p.sw - p.pl, part, shifted);
+        const float *image = x + (size_t)n * p.ic * p.ih * p.iw;
+        if (p.ic * l.rows * l.width > 6 * THREADS)
+            stage<T, 8>(l, image, oy * p.sh - p.pt, ox * p.sw - p.pl, part, shifted);
+        else
+            stage<T, 3>(l, image, oy * p.sh - p.pt, ox * p.sw - p.pl, part, shifted);
         tw_copy_wait<0>();
         __syncthreads();
 
-        float sums[RUNS][NJ][4] = {};
+        float sums[RUNS][NJ][4]; /* begin as the bias */
+#pragma unroll
+        for (int i = 0; i < RUNS; i++)
+#pragma unroll
+            for (int j = 0; j < NJ; j++)
+                sums[i][j][0] = sums[i][j][2] = biases[j].x, sums[i][j][1] = sums[i][j][3] = biases[j].y;
 #pragma unroll 2
         for (int step = 0; step < l.steps; step++) {
             const int4 k = table[step * 4 + lane % 4]; /* offset and mask of this lane's two units */
@@ -195,14 +188,14 @@ __global__ static void __launch_bounds__(THREADS, blocks_for(RUNS))
         __syncthreads(); /* the next tile's part of the image may come */
 
 #pragma unroll
-        for (int i = 0; i < RUNS; i++)
-#pragma unroll
-            for (int half = 0; half < 2; half++) {
-                const int pixel_y = oy + row + i, pixel_x = ox + column + 8 * half;
-                const bool there = pixel_y < p.oh && pixel_x < p.ow;
-                finish<T, NJ>(l, sums[i], half, blockIdx.y * N, bias,
-                              y + (((size_t)n * p.oh + pixel_y) * p.ow + pixel_x) * p.oc, there);
-            }
+        for (int i = 0; i < RUNS; i++) {
+            const int line_y = oy + row + i, first_x = ox + column - lane / 4, first = blockIdx.y * N;
+            T *to = y + (((size_t)n * p.oh + line_y) * p.ow + first_x) * p.oc + first;
+            const int rows = line_y < p.oh ? p.ow - first_x : 0;
+            tw_mma_store<T, false>(
+                sums[i], staging,
+                {to, nullptr, (size_t)p.oc, rows, p.oc - first, tw_low(p.activation), tw_high(p.activation)});
+        }
     }
 #endif
 }
@@ -230,28 +223,32 @@ static layer make_layer(const tw_problem *problem, const tw_cuda *cuda, int colu
     l.weight_bytes = l.steps * columns / 8 * 32 * 8;
     l.table_bytes = l.steps * 4 * (int)sizeof(int4);
     const int part_bytes = p->ic * l.rows * l.width * (4 / numbers);
-    l.shared = l.weight_bytes + l.table_bytes + part_bytes * l.copies;
+    l.shared = WARPS * TW_MMA_STAGING + l.weight_bytes + l.table_bytes + part_bytes * l.copies;
 
     const double tiles_y = ceil((double)p->oh / l.tile_rows), tiles_x = ceil((double)p->ow / l.tile_columns);
     const double tiles = tiles_y * tiles_x * p->n, column_tiles = ceil((double)p->oc / columns);
     l.seconds = 1e30;
     if (l.shared > cuda->shared_bytes || tiles > INT_MAX || column_tiles > (int)TW_CUDA_MAX_GRID_YZ) return l;
     l.tiles_y = (int)tiles_y, l.tiles_x = (int)tiles_x, l.tiles = (int)tiles;
+    l.by_width = tw_make_divisor(l.width);
     l.by_rows = tw_make_divisor(l.rows);
     l.by_image = tw_make_divisor(l.tiles_y * l.tiles_x);
     l.by_line = tw_make_divisor(l.tiles_x);
     const double fit = fmin(blocks_for(runs), floor((cuda->shared_bytes + 1024.0) / (l.shared + 1024.0)));
     l.blocks = (int)fmin(tiles, fmax(1, floor(cuda->multiprocessors * fit / column_tiles)));
 
-    /* Waiting goes on in one block while others multiply. A warp's step of k reads 4 fragments a run and the weights from
-     * shared memory, 32 lanes a cycle, at some 1.7 GHz; storing and its exchange take as long as 30 steps of one run. */
-    const double reads = ceil((double)p->ic * l.rows / (WARPS * LOADS)) * ceil(l.width / 32.0);
-    const double staging = 1.5e-6 + reads * 0.6e-6, step = WARPS * (runs * 4.0 + columns / 4.0 + 2) / 1.7e9;
-    const double multiply = l.steps * fmax(step, 0.05e-6) + 0.3e-6 * runs * columns / 32;
+    /* Instructions of a warp, of which a multiprocessor issues some two a cycle of 0.6 ns; alone, a block waits for its part
+     * of the image and for what depends on what. */
+    const double reads = ceil((double)p->ic * l.rows * l.width / THREADS), fragments = columns / 8.0;
+    const double instructions =
+        24 * reads + l.steps * (1 + 8 * runs + fragments * (1 + runs)) + runs * (60 + 8 * fragments);
+    const double multiply = WARPS * instructions * 0.3e-9;
+    const double staging = 1e-6 + reads / 8 * 0.4e-6 + l.steps * 0.04e-6;
     const double rounds = ceil(tiles / l.blocks);
     const double bytes = tw_problem_bytes(problem);
-    l.seconds = fmax(rounds * fmax(fit * multiply, staging + multiply), bytes / (0.75 * cuda->base.info.peak_bytes)) +
-                1.5e-6 + l.weight_bytes / 60e9;
+    l.seconds =
+        fmax(rounds * fmax(fit * multiply, staging + multiply), bytes / (0.75 * tw_cuda_rates_of(cuda).memory)) +
+        1.5e-6 + l.weight_bytes / 60e9;
     return l;
 }
 

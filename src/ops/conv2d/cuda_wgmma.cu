@@ -12,8 +12,8 @@
  * both operands in shared memory, sums in N / 2 registers a thread. Stages pass between them by mbarriers.
  *
  * Blocks stay for one tile after another: while the consumers finish a tile, the producers already fill the stages with the
- * next. Sums go out from registers; four lanes exchange theirs so that bias, residual and result move as 16 bytes of one
- * pixel.
+ * next. Sums begin as the bias and leave through 2 KiB of shared memory a warp, so that residual and result move as 16
+ * bytes of one pixel; the residual is called to L2 as its tile begins.
  *
  * A step of 128 x 128 x 64 halves takes 512 cycles of the tensor cores; it writes 32 KiB of shared memory and reads 48, 640
  * cycles at 128 bytes: there shared memory bounds, at 80 % of the tensor cores' rate. 128 x 256 writes 48 and reads 80 KiB in
@@ -58,7 +58,8 @@ template <class T, int N> struct shape {
     /* Steps whose wgmma may be under way while the next are issued, and copies that a producer has under way: the stages
      * of both are taken, and one more must come free. */
     static constexpr int behind = wide ? 1 : 0, in_flight = stages - 1 - behind;
-    static constexpr int shared = stages * stage + 1024 /* to align */ + 2 * stages * 8;
+    static constexpr int staging = CONSUMERS / 32 * TW_MMA_STAGING, shared = stages * stage + staging + 2 * stages * 8;
+    static_assert(blocks * (shared + 1024) <= 228 * 1024, "what a multiprocessor has");
 };
 
 /* ---- barriers and copies ---- */
@@ -220,7 +221,7 @@ MULTIPLY(__half, 64, 32, 32, 33, "m64n64k16.f32.f16.f16", ", 0, 0")
 MULTIPLY(__nv_bfloat16, 64, 32, 32, 33, "m64n64k16.f32.bf16.bf16", ", 0, 0")
 MULTIPLY(float, 64, 32, 32, 33, "m64n64k8.f32.tf32.tf32", "")
 
-/* All steps of one tile; `step` counts those of all. */
+/* All steps of one tile, added to what is in sums; `step` counts those of all tiles. */
 template <class T, int N>
 __device__ static inline void consume(const layer &l, float *sums, int &step, uint32_t stages, uint32_t full,
                                       uint32_t empty)
@@ -228,8 +229,6 @@ __device__ static inline void consume(const layer &l, float *sums, int &step, ui
     using S = shape<T, N>;
     const int group = threadIdx.x / 128;
     const bool speaks = threadIdx.x % 32 == 0;
-#pragma unroll
-    for (int i = 0; i < N / 2; i++) sums[i] = 0;
     for (int k = 0; k < l.k_steps; k++, step++) {
         const int stage = step % S::stages;
         const uint32_t a = stages + stage * S::stage + group * 64 * ROW_BYTES,
@@ -250,41 +249,46 @@ __device__ static inline void consume(const layer &l, float *sums, int &step, ui
     }
 }
 
-/* A warp has 16 pixels of the tile, a lane two of them. */
-template <class T, int N>
-__device__ static inline void finish(const layer &l, const float *sums, int tile, const float *__restrict__ bias,
-                                     const T *__restrict__ residual, T *__restrict__ y)
+/* Sums begin as the bias. */
+template <int N>
+__device__ static inline void begin(const layer &l, float (&sums)[N / 8][4], int tile, const float *__restrict__ bias)
 {
-    constexpr int width = tw_pack<T>::width, groups = width / 2;
+    const int first = (tile - (int)l.by_tiles.quotient(tile) * l.n_tiles) * N + threadIdx.x % 4 * 2;
+#pragma unroll
+    for (int j = 0; j < N / 8; j++) {
+        const bool there = l.p.has_bias && first + j * 8 < l.p.oc; /* channels are whole pairs */
+        sums[j][0] = sums[j][2] = there ? __ldg(bias + first + j * 8) : 0.0f;
+        sums[j][1] = sums[j][3] = there ? __ldg(bias + first + j * 8 + 1) : 0.0f;
+    }
+}
+
+/* A warp has 16 pixels of the tile. */
+template <class T, int N>
+__device__ static inline void finish(const layer &l, const float (&sums)[N / 8][4], int tile, unsigned staging,
+                                     const T *residual, T *y)
+{
     const tw_conv2d &p = l.p;
-    const int lane = threadIdx.x % 32, m_tile = (int)l.by_tiles.quotient(tile);
-    const int n_tile = tile - m_tile * l.n_tiles;
-    const int first_pixel = m_tile * TILE_M + threadIdx.x / 32 * 16 + lane / 4;
-    const int first_channel = n_tile * N + lane % groups * 8 + lane % 4 / groups * width;
-#pragma unroll
-    for (int j = 0; j < N / 8; j += groups) {
-        const int oc = first_channel + j * 8;
-#pragma unroll
-        for (int half = 0; half < 2; half++) {
-            const int pixel = first_pixel + 8 * half;
-            const bool there = pixel < l.pixels && oc < p.oc;
-            const size_t at = (size_t)pixel * p.oc + oc;
-            float2 v[groups];
-#pragma unroll
-            for (int i = 0; i < groups; i++)
-                v[i] = make_float2(sums[4 * (j + i) + 2 * half], sums[4 * (j + i) + 2 * half + 1]);
-            tw_mma_exchange<groups>(v);
-            if (!there) continue;
-            tw_pack<T> out, other = {};
-            if (p.has_residual) other = tw_pack<T>::load(residual + at);
-#pragma unroll
-            for (int i = 0; i < width; i++) {
-                float sum = i % 2 ? v[i / 2].y : v[i / 2].x;
-                if (p.has_bias) sum += __ldg(bias + oc + i);
-                out.v[i] = tw_activate(sum + other.v[i], p.activation);
-            }
-            out.store(y + at);
-        }
+    const int m_tile = (int)l.by_tiles.quotient(tile), n_tile = tile - m_tile * l.n_tiles;
+    const int pixel = m_tile * TILE_M + threadIdx.x / 32 * 16, oc = n_tile * N;
+    const size_t at = (size_t)pixel * p.oc + oc;
+    const tw_mma_out<T> out = {y + at,    residual + at,        (size_t)p.oc,         l.pixels - pixel,
+                               p.oc - oc, tw_low(p.activation), tw_high(p.activation)};
+    const unsigned mine = staging + threadIdx.x / 32 * TW_MMA_STAGING;
+    if (p.has_residual)
+        tw_mma_store<T, true>(sums, mine, out);
+    else
+        tw_mma_store<T, false>(sums, mine, out);
+}
+
+/* What a tile's residual will be read for, on its way to L2 while the tile is computed: a line of 128 bytes a thread. */
+template <class T, int N> __device__ static inline void fetch_residual(const layer &l, int tile, const T *residual)
+{
+    constexpr int numbers = 128 / (int)sizeof(T), lines = N / numbers;
+    const int m_tile = (int)l.by_tiles.quotient(tile), n_tile = tile - m_tile * l.n_tiles;
+    for (int i = threadIdx.x; i < TILE_M * lines; i += CONSUMERS) {
+        const int pixel = m_tile * TILE_M + i / lines, oc = n_tile * N + i % lines * numbers;
+        if (pixel < l.pixels && oc < l.p.oc)
+            asm volatile("prefetch.global.L2 [%0];" ::"l"(residual + (size_t)pixel * l.p.oc + oc));
     }
 }
 
@@ -294,9 +298,9 @@ __global__ static void __launch_bounds__(shape<T, N>::threads, shape<T, N>::bloc
              const T *__restrict__ residual, T *__restrict__ y)
 {
     using S = shape<T, N>;
-    extern __shared__ char memory[];
-    const uint32_t stages = (tw_shared_address(memory) + 1023) & ~1023u;
-    const uint32_t full = stages + S::stages * S::stage, empty = full + 8 * S::stages;
+    extern __shared__ __align__(1024) char memory[]; /* stages, what the epilogue needs, barriers */
+    const uint32_t stages = tw_shared_address(memory), staging = stages + S::stages * S::stage;
+    const uint32_t full = staging + S::staging, empty = full + 8 * S::stages;
     if (threadIdx.x == 0) {
         for (int i = 0; i < S::stages; i++) {
             barrier_init(full + 8 * i, S::producers + 1); /* and the bulk copy's bytes */
@@ -313,9 +317,11 @@ __global__ static void __launch_bounds__(shape<T, N>::threads, shape<T, N>::bloc
     }
     int step = 0;
     for (int tile = blockIdx.x; tile < l.tiles; tile += gridDim.x) {
-        float sums[N / 2];
-        consume<T, N>(l, sums, step, stages, full, empty);
-        finish<T, N>(l, sums, tile, bias, residual, y);
+        float sums[N / 8][4];
+        if (l.p.has_residual) fetch_residual<T, N>(l, tile, residual);
+        begin<N>(l, sums, tile, bias);
+        consume<T, N>(l, &sums[0][0], step, stages, full, empty);
+        finish<T, N>(l, sums, tile, staging, residual, y);
     }
 }
 
@@ -347,13 +353,13 @@ static layer make_layer(const tw_problem *problem, int n)
 static double predict(const tw_problem *problem, const tw_cuda *cuda, const layer &l)
 {
     const bool wide = l.n == 256;
-    const double rate = cuda->base.info.peak_flops / cuda->multiprocessors * (wide ? 0.62 : 0.52) *
-                        (problem->precision == TW_PRECISION_TF32 ? 8 : 16);
+    const double rate =
+        tw_cuda_rates_of(cuda).fma * (wide ? 0.62 : 0.52) * (problem->precision == TW_PRECISION_TF32 ? 8 : 16);
     const double numbers = ROW_BYTES / (double)tw_dtype_bytes(problem->in[0].dtype);
     const double step = 2.0 * TILE_M * l.n * numbers / rate, blocks = wide ? 1 : 2;
     const double rounds = ceil(l.tiles / (blocks * cuda->multiprocessors));
     const double compute = rounds * (blocks * step * l.k_steps + (wide ? 1.5e-6 : 1.0e-6)) + 2.5e-6;
-    const double memory = tw_problem_bytes(problem) / (0.8 * cuda->base.info.peak_bytes);
+    const double memory = tw_problem_bytes(problem) / (0.7 * tw_cuda_rates_of(cuda).memory);
     return fmax(compute, memory) + 0.25 * fmin(compute, memory) + 1e-6;
 }
 
