@@ -1,4 +1,4 @@
-"""Every fault planted in tests/metal/faults.metal is found by the check that the file names, at the line that it names."""
+"""Every fault planted in tests/metal/faults.metal is found by the check and at the line that the file names."""
 import concurrent.futures
 import os
 import re

@@ -1,5 +1,6 @@
 """The strict pass of tools/metal refuses what tests/metal/refused*.metal mark, as the feature that they name, and
 nothing else; and none of the other Metal files of this tree."""
+import concurrent.futures
 import glob
 import os
 import re
@@ -53,9 +54,10 @@ def main():
     for path in refused:
         check_refusals(path, *options.get(os.path.basename(path), []))
     others = sorted(set(glob.glob(os.path.join(HERE, "metal/*.metal"))) - set(refused))
-    for path in others + sorted(glob.glob(os.path.join(ROOT, "src/ops/*/*.metal"))):
-        status, found = strict(path)
-        check(status == 0, f"{os.path.relpath(path, ROOT)} is refused: {found}")
+    others += sorted(glob.glob(os.path.join(ROOT, "src/ops/*/*.metal")))
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for path, (status, found) in zip(others, pool.map(strict, others)):
+            check(status == 0, f"{os.path.relpath(path, ROOT)} is refused: {found}")
     print(f"{passed} passed, {failed} failed, 0 skipped")
     sys.exit(failed != 0)
 

@@ -74,7 +74,8 @@ kernel void histogram(const device uchar4 *pixels [[buffer(0)]], device atomic_u
 
 // c = a b, a of m x k and b of k x n, multiples of 16: each simdgroup makes 16x16 by four 8x8 products at a time.
 constant constexpr int TILES = 2;
-kernel void gemm(const device float *a [[buffer(0)]], const device float *b [[buffer(1)]], device float *c [[buffer(2)]],
+kernel void gemm(const device float *a [[buffer(0)]], const device float *b [[buffer(1)]],
+                 device float *c [[buffer(2)]],
                  constant uint3 &mnk [[buffer(3)]], uint2 group [[threadgroup_position_in_grid]])
 {
     simdgroup_float8x8 sums[TILES][TILES];
@@ -121,6 +122,7 @@ kernel void tiled_gemm(const device T *a [[buffer(0)]], const device T *b [[buff
     if (at.x < n && at.y < n) c[at.y * n + at.x] = scale(sum);
 }
 template [[host_name("tiled_gemm_f32")]] kernel void tiled_gemm<float, 8>(const device float *, const device float *,
-                                                                          device float *, constant uint &, uint2, uint2);
+                                                                          device float *, constant uint &, uint2,
+                                                                          uint2);
 template [[host_name("tiled_gemm_f16")]] kernel void tiled_gemm<half, 8>(const device half *, const device half *,
                                                                          device half *, constant uint &, uint2, uint2);

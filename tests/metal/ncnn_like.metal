@@ -52,7 +52,8 @@ kernel void convolution_pack4(const device half4 *bottom [[buffer(0)]], device h
 }
 
 // Resize by bilinear weights, clamped at the border, with swizzles on both sides of an assignment.
-kernel void resize(const device float4 *in [[buffer(0)]], device float4 *out [[buffer(1)]], constant int4 &size [[buffer(2)]],
+kernel void resize(const device float4 *in [[buffer(0)]], device float4 *out [[buffer(1)]],
+                   constant int4 &size [[buffer(2)]],
                    uint2 gid [[thread_position_in_grid]])
 {
     if (gid.x >= uint(size.z) || gid.y >= uint(size.w)) return;
@@ -70,7 +71,8 @@ kernel void resize(const device float4 *in [[buffer(0)]], device float4 *out [[b
 }
 
 // 2x2 pooling of half4, channels innermost.
-kernel void pool_max(const device half4 *in [[buffer(0)]], device half4 *out [[buffer(1)]], constant uint2 &size [[buffer(2)]],
+kernel void pool_max(const device half4 *in [[buffer(0)]], device half4 *out [[buffer(1)]],
+                     constant uint2 &size [[buffer(2)]],
                      uint3 gid [[thread_position_in_grid]])
 {
     if (any(gid.xy >= size / 2)) return;

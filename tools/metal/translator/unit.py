@@ -29,7 +29,7 @@ class Unit:
         self.variables = 0    # of threadgroup memory
         self.with_threadgroup_memory = set()  # kernels that declare some
         self.uses = {}        # function: the names in its body
-        self.seen = set()     # functions by signature without address spaces
+        self.seen = {}        # functions' bodies by signature, both without address spaces
         self.places = {}      # name: the first token in a function's body that says it
         self.defined = {}     # function: the first token of its definition
         self.scope = []
@@ -144,7 +144,7 @@ class Unit:
             elif text == "=" and parameters is None:
                 initialised = True
             elif text in ("struct", "class", "enum", "union") and parameters is None and not initialised:
-                type_word = text
+                type_word = type_word or text
             elif text == ":" and parameters is not None:
                 j = self.after_initialisers(tokens, j) - 1
             elif text == "{":
@@ -224,11 +224,12 @@ class Unit:
         head, attributes = take_attributes(tokens[i:parameters[0]])
         is_kernel = any(t.text == "kernel" for t in head) or any(n.text == "kernel" for n, _ in attributes)
         name = next((t.text for t in reversed(head) if t.kind == "name"), "")
-        signature = " ".join(self.scope + [t.text for t in words(tokens[start:opening]) if t.text not in SPACES])
-        if signature in self.seen:  # a twin for another address space: here they are one
+        signature, body = self.spaceless(tokens[start:opening]), self.spaceless(tokens[opening:close])
+        if self.seen.setdefault((*self.scope, *signature), body) != body:
+            raise Refused(head[-1], f"overloads: those of {name} differ only in address spaces, but do different things")
+        if self.seen[(*self.scope, *signature)] is not body:  # a twin for another address space: here they are one
             out.append("\n" * text_of(tokens[start:close + 1]).count("\n"))
             return
-        self.seen.add(signature)
         split_parameters = [take_attributes(p) for p in split(tokens[parameters[0] + 1:parameters[1]])]
         if is_kernel:
             self.kernels[name] = read_kernel(self, name, head, split_parameters, attributes, i > start)
@@ -246,6 +247,11 @@ class Unit:
         out.append(text + self.code(tokens[opening:close + 1], body=True, in_kernel=is_kernel))
         if self.variables > before:
             self.with_threadgroup_memory.add(name)
+
+    def spaceless(self, tokens):
+        """The words as they are in C++, where constant is const and the other address spaces are nothing."""
+        texts = ["const" if t.text == "constant" else t.text for t in words(tokens) if t.text not in SPACES - {"constant"}]
+        return tuple(t for k, t in enumerate(texts) if t != "const" or texts[k - 1:k] != ["const"])
 
     def keep_lines(self, text, tokens):
         """The text after as many new lines as it lost of those tokens'."""
