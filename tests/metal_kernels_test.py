@@ -1,7 +1,7 @@
 """Correct Metal kernels give what they must, in every mode and in random schedules, and no check complains.
 
 tests/metal/features.metal says in comments what its kernels give; the kernels of tests/metal/*_like.metal, in the
-manner of other projects, are compared with Python here.
+manner of other projects, are compared with Python here. What the kind count counts is compared with sums by hand.
 """
 import concurrent.futures
 import ctypes
@@ -202,6 +202,49 @@ OTHERS = [
 ]
 
 
+# (file, kernel, mslrun's arguments, counters of the kind count): worked out by hand.
+COUNTS = [
+    ("apple_like", "gemm", "--threads 32 --threadgroups 2,3 --buffer 0=random:float32:1152:1 --buffer "
+     "1=random:float32:768:2 --buffer 2=zeros:float32:1536 --buffer 3=uint32:48,32,24,0",
+     {"flops": 2 * 48 * 32 * 24, "simdgroup_matrix_products": 6 * 3 * 4, "device_read_bytes": 6 * 3 * 4 * 256,
+      "device_unique_read_bytes": 4 * (48 * 24 + 24 * 32), "device_group_read_bytes": 6 * 3 * 4 * 256,
+      "device_written_bytes": 4 * 48 * 32, "threadgroup_bytes": 0}),
+    ("apple_like", "tiled_gemm_f32", "--threads 8,8 --threadgroups 2,2 --buffer 0=random:float32:256:1 --buffer "
+     "1=random:float32:256:2 --buffer 2=zeros:float32:256 --buffer 3=uint32:16",
+     {"flops": 2 * 16 ** 3, "barriers": 4 * 4, "device_read_bytes": 2 * 2 * 256 * 4, "threadgroup_bytes": 2 * 8 * 9 * 4,
+      "device_unique_read_bytes": 2 * 256 * 4, "device_unique_written_bytes": 256 * 4,
+      "threadgroup_read_bytes": 2 * 16 ** 3 * 4, "threadgroup_written_bytes": 2 * 2 * 256 * 4}),
+    ("apple_like", "tiled_gemm_f16", "--threads 8,8 --threadgroups 2,2 --buffer 0=random:float16:256:1 --buffer "
+     "1=random:float16:256:2 --buffer 2=zeros:float16:256 --buffer 3=uint32:16",
+     {"flops": 2 * 16 ** 3, "device_read_bytes": 2 * 2 * 256 * 2, "device_unique_written_bytes": 256 * 2}),
+    ("apple_like", "reduce", "--threads 64 --threadgroups 3 --buffer 0=iota:float32:150 --buffer 1=zeros:float32:1 "
+     "--buffer 2=uint32:150 --threadgroup 0=256",
+     {"flops": 3 * 63 + 3, "atomics": 3, "barriers": 3 * 7, "threadgroup_read_bytes": 3 * (2 * 63 + 1) * 4,
+      "threadgroup_written_bytes": 3 * (64 + 63) * 4, "device_read_bytes": 150 * 4 + 3 * 4}),
+    ("mlx_like", "softmax_float32", "--threads 32 --threadgroups 3 --buffer 0=random:float32:300 --buffer "
+     "1=zeros:float32:300 --buffer 2=int32:100",
+     {"special_functions": 3 * 128, "simdgroup_operations": 3 * 2, "device_read_bytes": 300 * 4}),
+]
+
+
+def check_counts(folder, mslrun):
+    """(checks passed, what failed) of the kernels in COUNTS."""
+    good, bad, libraries = 0, [], {}
+    for name, kernel, arguments, wanted in COUNTS:
+        path = os.path.join(HERE, f"metal/{name}.metal")
+        if name not in libraries:
+            libraries[name] = os.path.join(folder, f"{name}-count.so")
+            subprocess.run([os.path.join(TOOLS, "build"), "count", path, "-o", libraries[name]], check=True)
+        given = mslrun.options([path, kernel, *arguments.split()])
+        status, message, _, counters = mslrun.run_kernel(given, libraries[name])
+        got = {counter: getattr(counters, counter) for counter in wanted}
+        if status == 0 and got == wanted:
+            good += 1
+        else:
+            bad.append(f"{kernel}: {message} {got}, not {wanted}")
+    return good, bad
+
+
 def q4_blocks():
     """Blocks with a scale of 1, which is 0x3c00 in half, and 16 bytes."""
     return "uint8:" + ",".join(str(v) for k in range(6) for v in [0, 60] + [(i * 7 + k * 13) % 256 for i in range(16)])
@@ -306,7 +349,9 @@ def main():
     jobs = [(name, mode) for name in names for mode in MODES]
     passed = failed = 0
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = pool.map(lambda job: check_file(*job, folder, mslrun), jobs)
+        counts = pool.submit(check_counts, folder, mslrun)
+        results = [*pool.map(lambda job: check_file(*job, folder, mslrun), jobs), counts.result()]
+        jobs.append(("counts", "count"))
         for (name, mode), (good, bad) in zip(jobs, results):
             passed, failed = passed + good, failed + len(bad)
             for line in bad:

@@ -10,6 +10,7 @@
 // With a seed the order of threads is drawn anew at each step. Under the address sanitizer variables of threadgroup
 // memory have red zones between them. Under the thread sanitizer fibers are its fibers: only start, end, barriers
 // that say which memory, and atomics order the accesses of two threads, so that a race shows in any schedule.
+#include "count.h"
 #include "msl/runtime.h"
 #include <atomic>
 #include <memory>
@@ -142,7 +143,7 @@ struct launch {
     std::atomic<bool> stopped{false};
     std::mutex lock; // of message and totals
     char *message;
-    size_t message_bytes;
+    size_t message_bytes, threadgroup_bytes = 0;
     msl_counters totals = {};
 };
 
@@ -474,6 +475,7 @@ void run_group(worker &w, uint64_t number)
     w.g.size = {cut(run.grid.x, w.g.position.x, size[0]), cut(run.grid.y, w.g.position.y, size[1]),
                 cut(run.grid.z, w.g.position.z, size[2])};
     w.threads = w.g.size.x * w.g.size.y * w.g.size.z;
+    count_group(number);
     w.counts.threads += w.threads;
     w.counts.threadgroups++;
 #ifndef MSL_TSAN // threads in a loop are ordered, and their races hidden
@@ -552,17 +554,17 @@ bool begin(worker &w, launch &run)
 
 void add(msl_counters &to, const msl_counters &from)
 {
-    to.threads += from.threads;
-    to.threadgroups += from.threadgroups;
-    to.barriers += from.barriers;
-    to.simdgroup_operations += from.simdgroup_operations;
-    to.simdgroup_matrix_products += from.simdgroup_matrix_products;
+    uint64_t *sums = (uint64_t *)&to;
+    const uint64_t *added = (const uint64_t *)&from;
+    static_assert(sizeof to % sizeof *sums == 0, "counters are numbers of one size");
+    for (size_t i = 0; i < sizeof to / sizeof *sums; i++) sums[i] += added[i];
 }
 
 void work(worker &w, launch &run)
 {
     current = &w;
     if (begin(w, run)) {
+        count_worker(w.arena, ARENA_BYTES);
 #ifdef MSL_TSAN
         // In turn, so that neighbours are never ordered by chance and their races always show.
         for (uint64_t number = w.number; number < run.groups && !run.stopped.load(std::memory_order_relaxed);
@@ -573,12 +575,13 @@ void work(worker &w, launch &run)
         while (!run.stopped.load(std::memory_order_relaxed) && (number = run.next.fetch_add(1)) < run.groups)
             run_group(w, number);
 #endif
+        count_end(w.counts);
     }
     if (w.broken) drop_fibers(w);
     current = nullptr;
     std::lock_guard<std::mutex> guard(run.lock);
     add(run.totals, w.counts);
-    if (w.limit_used > run.totals.threadgroup_bytes) run.totals.threadgroup_bytes = w.limit_used;
+    if (w.limit_used > run.threadgroup_bytes) run.threadgroup_bytes = w.limit_used;
 }
 
 // ---- a launch ----
@@ -783,7 +786,12 @@ MSL_EXPORT int msl_launch(const msl_launch_desc *desc, char *message, size_t mes
     if (status == MSL_OK) status = check_arguments(run);
     if (status == MSL_OK) status = set_constants(run);
     if (status != MSL_OK) return status;
+    count_launch(*desc, *run.kernel);
     run_workers(run);
+    run.totals.threadgroup_bytes = run.threadgroup_bytes;
+#ifdef MSL_COUNT
+    run.totals.flops += 1024 * run.totals.simdgroup_matrix_products;
+#endif
     if (desc->counters) *desc->counters = run.totals;
     return run.stopped.load() ? MSL_FAULT : MSL_OK;
 }

@@ -60,7 +60,7 @@ typedef struct msl_constant {
 
 typedef struct msl_library {
     uint32_t abi_version;
-    const char *mode;   /* "plain", "asan", "tsan" */
+    const char *mode;   /* "plain", "asan", "tsan", "count" */
     const char *family; /* "apple7": what the translation was asked for */
     const msl_kernel *kernels;
     uint32_t kernel_count;
@@ -90,6 +90,15 @@ typedef struct msl_counters {
     uint64_t simdgroup_operations;  /* once a simdgroup; simdgroup matrix products among them */
     uint64_t simdgroup_matrix_products;
     uint64_t threadgroup_bytes;     /* static and dynamic threadgroup memory of one threadgroup */
+    /* From here on only of libraries of the kind count, else 0. Thread memory is not counted. */
+    uint64_t device_read_bytes, device_written_bytes;               /* each time */
+    uint64_t device_unique_read_bytes, device_unique_written_bytes; /* each byte once a launch */
+    uint64_t device_group_read_bytes; /* once a threadgroup, by four bytes: what a large enough cache would load */
+    uint64_t constant_read_bytes;
+    uint64_t threadgroup_read_bytes, threadgroup_written_bytes;
+    uint64_t flops;             /* additions and products, 1024 a simdgroup matrix product among them */
+    uint64_t special_functions; /* exp, sqrt and the like */
+    uint64_t atomics;
 } msl_counters;
 
 enum msl_flags {

@@ -7,6 +7,15 @@
 // The caller's line, for reports.
 #define MSL_HERE ::msl::site here = {__builtin_FILE(), __builtin_LINE()}
 
+#ifdef MSL_COUNT
+namespace msl {
+void count_atomic(const volatile void *p, size_t bytes);
+} // namespace msl
+#define MSL_COUNT_ATOMIC(pointer) ::msl::count_atomic(pointer, sizeof *(pointer))
+#else
+#define MSL_COUNT_ATOMIC(pointer) (void)0
+#endif
+
 namespace metal {
 inline void threadgroup_barrier(mem_flags flags, MSL_HERE) { ::msl::barrier(uint32_t(flags), here); }
 inline void simdgroup_barrier(mem_flags flags, MSL_HERE)
@@ -77,7 +86,7 @@ template <class T> T quad_broadcast(T value, ushort lane, MSL_HERE)
 }
 
 // Reductions over the lanes that take part, in the order of the lanes.
-template <class T, class F> T fold(const shared_values<T> &all, uint begin, uint end, T start, F join)
+template <class T, class F> MSL_UNCHECKED T fold(const shared_values<T> &all, uint begin, uint end, T start, F join)
 {
     T result = start;
     for (uint lane = begin; lane < end; lane++)
@@ -220,27 +229,39 @@ typedef atomic<float> atomic_float;
 template <class T> struct exactly {
     typedef T type; // a value converts to the atomic's type
 };
-template <class T> T atomic_load_explicit(const volatile atomic<T> *a, memory_order)
+template <class T> T value_of(const volatile atomic<T> *a)
 {
     T value;
     __atomic_load((const T *)&a->value, &value, __ATOMIC_RELAXED);
     return value;
 }
+template <class T> bool replace_value(volatile atomic<T> *a, T *expected, T value)
+{
+    return __atomic_compare_exchange((T *)&a->value, expected, &value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+template <class T> T atomic_load_explicit(const volatile atomic<T> *a, memory_order)
+{
+    MSL_COUNT_ATOMIC(a);
+    return value_of(a);
+}
 template <class T> void atomic_store_explicit(volatile atomic<T> *a, typename exactly<T>::type value, memory_order)
 {
+    MSL_COUNT_ATOMIC(a);
     __atomic_store((T *)&a->value, &value, __ATOMIC_RELAXED);
 }
 template <class T>
 bool atomic_compare_exchange_weak_explicit(volatile atomic<T> *a, T *expected, typename exactly<T>::type value,
                                            memory_order, memory_order)
 {
-    return __atomic_compare_exchange((T *)&a->value, expected, &value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    MSL_COUNT_ATOMIC(a);
+    return replace_value(a, expected, value);
 }
 #define MSL_ATOMIC(name, joined)                                                                                       \
-    template <class T> T atomic_##name##_explicit(volatile atomic<T> *a, typename exactly<T>::type y, memory_order o)  \
+    template <class T> T atomic_##name##_explicit(volatile atomic<T> *a, typename exactly<T>::type y, memory_order)    \
     {                                                                                                                  \
-        T x = atomic_load_explicit(a, o);                                                                              \
-        while (!atomic_compare_exchange_weak_explicit(a, &x, T(joined), o, o)) {}                                      \
+        MSL_COUNT_ATOMIC(a);                                                                                           \
+        T x = value_of(a);                                                                                             \
+        while (!replace_value(a, &x, T(joined))) {}                                                                    \
         return x;                                                                                                      \
     }
 MSL_ATOMIC(exchange, y)
