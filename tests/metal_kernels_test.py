@@ -337,6 +337,15 @@ def check_file(name, mode, folder, mslrun):
     return len(good), bad
 
 
+def check_document():
+    """(rows, what failed): each row of the table in docs/metal.md names kernels that run, and no kernel lacks a row."""
+    with open(os.path.join(os.path.dirname(HERE), "docs/metal.md")) as file:
+        rows = re.findall(r"^\| .* \| ((?:`\w+`(?:, )?)+) \|$", file.read(), re.M)
+    named = set(re.findall(r"\w+", " ".join(rows)))
+    run = {case.kernel for case in cases_of("features")}
+    return len(rows), [f"{kernel}: in one of docs/metal.md and features.metal" for kernel in sorted(named ^ run)]
+
+
 def main():
     if sys.argv[1:2] == ["--run"]:
         run_file(*sys.argv[2:])
@@ -350,8 +359,8 @@ def main():
     passed = failed = 0
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         counts = pool.submit(check_counts, folder, mslrun)
-        results = [*pool.map(lambda job: check_file(*job, folder, mslrun), jobs), counts.result()]
-        jobs.append(("counts", "count"))
+        results = [*pool.map(lambda job: check_file(*job, folder, mslrun), jobs), counts.result(), check_document()]
+        jobs += [("counts", "count"), ("subset", "document")]
         for (name, mode), (good, bad) in zip(jobs, results):
             passed, failed = passed + good, failed + len(bad)
             for line in bad:
