@@ -92,6 +92,7 @@ static tw_status try_design(bench *b, const cli_model *model, const bench_point 
     const cli_setting setting = {at->place->device, at->precision, at->batch, row->design};
     tw_status status = cli_network_open(b->options, model, &setting, &network, error);
     if (status != TW_OK) return status;
+    cli_tell_launches(network.plan, model->name);
     status = bench_measure(at->place, error);
     if (status == TW_OK) status = measure(b, &network, row, error);
     tw_network_close(&network);

@@ -74,6 +74,7 @@ static void add_step(tw_results *results, const tw_network *network, const cli_m
     tw_row_number(row, "parameters", reorder ? 0 : layer_parameters(model->graph, step.name));
     tw_row_text(row, "design", step.design);
     tw_row_text(row, "layouts", layouts);
+    tw_row_number(row, "launch", (double)step.launch);
     tw_row_number(row, "flops", step.flops);
     tw_row_number(row, "mflop", 1e-6 * step.flops);
     tw_row_number(row, "bytes", step.bytes);
@@ -87,6 +88,7 @@ typedef struct summary {
     tw_graph_info graph;
     tw_plan_info plan;
     tw_device_info device;
+    size_t launches;
     double predicted_ms;
 } summary;
 
@@ -96,10 +98,12 @@ static summary summarise(const tw_network *network, const cli_model *model)
     tw_graph_describe(model->graph, &s.graph);
     tw_plan_describe(network->plan, &s.plan);
     tw_device_describe(network->device, &s.device);
+    s.launches = 0;
     s.predicted_ms = 0;
     for (size_t i = 0; i < s.plan.steps; i++) {
         tw_step_info step;
         tw_plan_step(network->plan, i, &step);
+        s.launches += step.launch == i;
         s.predicted_ms += 1e3 * step.predicted;
     }
     return s;
@@ -116,6 +120,7 @@ static cJSON *summary_json(const summary *s, const tw_network *network)
     tw_row_number(json, "parameters", (double)s->graph.parameter_count);
     tw_row_number(json, "flops_per_image", s->graph.flops);
     tw_row_number(json, "steps", (double)s->plan.steps);
+    tw_row_number(json, "launches", (double)s->launches);
     tw_row_number(json, "weight_bytes", (double)s->plan.weight_bytes);
     tw_row_number(json, "packed_bytes", (double)s->plan.packed_bytes);
     tw_row_number(json, "arena_bytes", (double)s->plan.arena_bytes);
@@ -139,6 +144,7 @@ static void print_summary(const summary *s, const tw_network *network, const cli
     printf("plan: %zu steps on %s (%s, %s, %d threads), %s; predicted %.3f ms\n", s->plan.steps, s->device.id,
            s->device.name, s->device.features, s->device.threads, cli_precision_name(s->plan.precision),
            s->predicted_ms);
+    cli_tell_launches(network->plan, model->name);
 }
 
 static int show(const cli_options *options, const tw_network *network, const cli_model *model)

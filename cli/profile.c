@@ -44,6 +44,7 @@ static tw_status measure(const cli_options *options, tw_network *network, const 
     tw_device_info device;
     tw_plan_describe(network->plan, &plan);
     tw_fill_random(&network->input, options->seed);
+    cli_tell_launches(network->plan, model);
     tw_status status = tw_profile_measure(network, &options->timing, &profile, error);
     if (status != TW_OK) return status;
     tw_device_describe(network->device, &device);
@@ -96,9 +97,11 @@ const cli_command cli_profile = {
     .name = "profile",
     .summary = "time each layer of a network, against the device's roofline",
     .usage = "MODEL [OPTION...]",
-    .text = "The last row, without a layer, is the whole run. % of roofline is the least time that the layer's FLOPs\n"
-            "(direct algorithm) and bytes (each tensor once) allow at the measured peaks, over the median time: an\n"
-            "algorithm that computes less, and data that stays in a cache, may exceed 100.",
+    .text =
+        "The last row, without a layer, is the whole run. % of roofline is the least time that the layer's FLOPs\n"
+        "(direct algorithm) and bytes (each tensor once) allow at the measured peaks, over the median time: an\n"
+        "algorithm that computes less, and data that stays in a cache, may exceed 100. Layers that otherwise run as\n"
+        "one launch are timed one by one here.",
     .examples = "  tilewise profile resnet50 --threads 2\n"
                 "  tilewise profile mobilenet_v2 --iterations 100 --trace trace.json",
     .options = CLI_BIT(CLI_TRACE) | CLI_BIT(CLI_ITERATIONS) | CLI_BIT(CLI_WARM_UP) | CLI_BIT(CLI_DURATION) |

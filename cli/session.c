@@ -48,6 +48,25 @@ tw_status cli_network_open(const cli_options *options, const cli_model *model, c
     return cli_network_open_with(model, setting->device, &plan, network, error);
 }
 
+void cli_tell_launches(const tw_plan *plan, const char *model)
+{
+    tw_plan_info info;
+    tw_step_info first, last;
+    tw_plan_describe(plan, &info);
+    for (size_t i = 0, next; i < info.steps; i = next) {
+        tw_plan_step(plan, i, &first);
+        last = first;
+        for (next = i + 1; next < info.steps; next++) {
+            tw_step_info step;
+            tw_plan_step(plan, next, &step);
+            if (step.launch != first.launch) break;
+            last = step;
+        }
+        if (next - i > 1)
+            cli_note("%s: %s to %s, %zu layers, run as one launch", model, first.name, last.name, next - i);
+    }
+}
+
 bool cli_ends_in_softmax(const tw_plan *plan)
 {
     tw_plan_info info;

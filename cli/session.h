@@ -23,6 +23,9 @@ tw_status cli_network_open(const cli_options *options, const cli_model *model, c
 tw_status cli_network_open_with(const cli_model *model, tw_device *device, const tw_plan_desc *plan,
                                 tw_network *network, tw_error *error);
 
+/* Says on standard error which layers the device launches as one. */
+void cli_tell_launches(const tw_plan *plan, const char *model);
+
 /* Are the outputs probabilities already? */
 bool cli_ends_in_softmax(const tw_plan *plan);
 

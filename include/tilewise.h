@@ -402,6 +402,7 @@ typedef struct tw_step_info {
     double predicted;    /* seconds */
     size_t workspace_bytes, packed_bytes;
     char in_layout[16], out_layout[16];
+    size_t launch; /* the first of the steps that the device launches as one with this; the step itself where alone */
 } tw_step_info;
 void tw_plan_step(const tw_plan *plan, size_t index, tw_step_info *info);
 tw_status tw_plan_input_shape(const tw_plan *plan, size_t index, tw_shape *shape, tw_error *error);

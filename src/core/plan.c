@@ -113,6 +113,7 @@ void tw_plan_step(const tw_plan *plan, size_t index, tw_step_info *info)
         .predicted = step->predicted,
         .workspace_bytes = step->workspace_bytes,
         .packed_bytes = step->packed_bytes,
+        .launch = step->launch,
     };
     int length = snprintf(info->problem, sizeof info->problem, "%s:", op->name);
     op->print(step->problem.params, info->problem + length, sizeof info->problem - (size_t)length);
