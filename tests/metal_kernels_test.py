@@ -323,7 +323,8 @@ def check_file(name, mode, folder, mslrun):
     """(passed, what failed)."""
     library = os.path.join(folder, f"{name}-{mode}.so")
     path = os.path.join(HERE, f"metal/{name}.metal")
-    built = subprocess.run([os.path.join(TOOLS, "build"), mode, path, "-o", library], stderr=subprocess.PIPE, text=True)
+    built = subprocess.run([os.path.join(TOOLS, "build"), mode, "--family", "apple8", path, "-o", library],
+                           stderr=subprocess.PIPE, text=True)
     if built.returncode != 0:
         return 0, [f"build: {built.stderr[:2000]}"]
     environment = dict(os.environ) if mode == "plain" else mslrun.sanitizer_environment(mode)

@@ -49,14 +49,17 @@ def main():
     if not shutil.which(os.environ.get("MSL_CLANG", "clang++-19")):
         print("SKIP no clang++-19\n0 passed, 0 failed, 1 skipped")
         return
-    options = {"refused_family.metal": ["--family", "apple6"]}
+    options = {"refused_family.metal": ["--family", "apple6"], "features.metal": ["--family", "apple8"]}
     refused = sorted(glob.glob(os.path.join(HERE, "metal/refused*.metal")))
     for path in refused:
         check_refusals(path, *options.get(os.path.basename(path), []))
+    _, found = strict(os.path.join(HERE, "metal/refused.metal"), "--c++17")
+    check(found and not any(m.startswith("C++17") for said in found.values() for m in said), "--c++17 takes C++17")
     others = sorted(set(glob.glob(os.path.join(HERE, "metal/*.metal"))) - set(refused))
     others += sorted(glob.glob(os.path.join(ROOT, "src/ops/*/*.metal")))
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for path, (status, found) in zip(others, pool.map(strict, others)):
+        results = pool.map(lambda path: strict(path, *options.get(os.path.basename(path), [])), others)
+        for path, (status, found) in zip(others, results):
             check(status == 0, f"{os.path.relpath(path, ROOT)} is refused: {found}")
     print(f"{passed} passed, {failed} failed, 0 skipped")
     sys.exit(failed != 0)

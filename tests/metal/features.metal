@@ -276,6 +276,14 @@ kernel void unnumbered_buffers(device float *out, const device float *in, uint i
     out[i] = 2.0f * in[i];
 }
 
+// run: --threads 4 --threadgroups 1 --buffer 0=zeros:float32:4 --buffer 1=iota:float32:4 --buffer 2=uint32:3
+// gives: 0 1 2 0
+kernel void partly_numbered_buffers(device float *out [[buffer(0)]], constant uint &count [[buffer(2)]],
+                                    const device float *in, uint i [[thread_position_in_grid]])
+{
+    if (i < count) out[i] = in[i];
+}
+
 // run: --threads 64 --threadgroups 2 --buffer 0=zeros:float32:128 --threadgroup 0=256
 // gives: 63 62 61 60
 kernel void threadgroup_memory(device float *out [[buffer(0)]], threadgroup float *given [[threadgroup(0)]],
@@ -355,6 +363,17 @@ kernel void simd_shuffles(device float *out [[buffer(0)]], uint lane [[thread_in
     if (!right) out[lane] = -1.0f;
     half2 pair = simd_shuffle(half2(half(lane), 1.0h), 4);
     if (pair.x != 4.0h || pair.y != 1.0h) out[lane] = -2.0f;
+}
+
+// run: --threads 32 --threadgroups 1 --buffer 0=zeros:float32:64
+// gives: 2 3 4 5
+kernel void simd_fills(device float *out [[buffer(0)]], uint lane [[thread_index_in_simdgroup]])
+{
+    float v = float(lane), fill = 100.0f + v;
+    out[lane] = simd_shuffle_and_fill_down(v, fill, 2);
+    float up = simd_shuffle_and_fill_up(v, fill, 2);
+    bool right = out[lane] == (lane < 30 ? v + 2.0f : 70.0f + v) && up == (lane >= 2 ? v - 2.0f : 130.0f + v);
+    if (!right) out[lane] = -1.0f;
 }
 
 // run: --threads 32 --threadgroups 1 --buffer 0=zeros:uint32:8
@@ -521,11 +540,21 @@ template <typename T> METAL_FUNC enable_if_t<is_integral_v<T>, int> kind_of(T) {
 template <typename T> METAL_FUNC enable_if_t<is_floating_point_v<T>, int> kind_of(T) { return 2; }
 template <typename... Rest> int count_of(Rest... rest) { return int(sizeof...(rest)); }
 constexpr int square(int x) { return x * x; }
+typedef float (*Unary)(float);
+template <Unary f> float twice(float x) { return f(f(x)); }
+static float plus_one(float x) { return x + 1.0f; }
+static float product_of(float2 v) { return v.x * v.y; }
+struct Shape {
+    float side;
+};
+struct Square : Shape {
+    float area() const thread { return side * side; }
+};
 namespace inner {
 static float shifted(float x, float by = 0.5f) { return x + by; }
 } // namespace inner
-// run: --threads 1 --threadgroups 1 --buffer 0=zeros:float32:9
-// gives: 10 1 1 2 3 1.5 9 2 4
+// run: --threads 1 --threadgroups 1 --buffer 0=zeros:float32:12
+// gives: 10 1 1 2 3 1.5 9 2 4 3 6 25
 kernel void templates(device float *out [[buffer(0)]])
 {
     Ring<float, 4> ring;
@@ -539,6 +568,11 @@ kernel void templates(device float *out [[buffer(0)]])
     out[6] = float(sizeof(local) / sizeof(float));
     auto deduced = conditional_t<is_same_v<float, half>, int, float>(2.0f);
     out[7] = deduced;
+    out[9] = twice<plus_one>(1.0f);
+    out[10] = product_of({2.0f, 3.0f});
+    Square s;
+    s.side = 5.0f;
+    out[11] = s.area();
     switch (int(deduced)) {
     case 2: out[8] += 4.0f; break;
     default: out[8] = -1.0f;

@@ -99,13 +99,7 @@ kernel void threadgroup_variables(device float *out [[buffer(0)]], constant Args
 // ---- C++ that Metal has not ----
 
 float plain_function(float x) { return x; }
-typedef float (*function)(float); // refused: function pointer
-struct Base {
-    float x;
-};
-struct Derived : Base { // refused: derived class
-    float y;
-};
+typedef float (*function)(float); // as a template's parameter it may serve
 struct Virtual {
     virtual float f() { return 1.0f; } // refused: virtual
 };
@@ -115,7 +109,6 @@ template <int N> float choose(float x)
     else return 2.0f;
 }
 template <class... T> float folded(T... t) { return (0.0f + ... + t); } // refused: C++17
-float quiet() noexcept { return 1.0f; } // refused: noexcept
 
 struct Two {
     float a, b;
@@ -192,19 +185,25 @@ kernel float result(device float *out [[buffer(0)]]) // refused: kernel's result
     return out[0];
 }
 kernel void no_attribute(device float *out [[buffer(0)]], uint n) { out[n] = 1.0f; } // refused: missing attribute
-kernel void some_numbered(device float *out [[buffer(0)]], device float *in) { out[0] = in[0]; } // refused: missing attribute
-kernel void by_value(device float *out [[buffer(0)]], uint n [[buffer(1)]]) { out[n] = 1.0f; } // refused: parameter type
-kernel void twice_bound(device float *a [[buffer(0)]], device float *b [[buffer(0)]]) { a[0] = b[0]; } // refused: duplicate index
+kernel void by_value(device float *out [[buffer(0)]], uint n [[buffer(1)]]) // refused: parameter type
+{ out[n] = 1.0f; }
+kernel void twice_bound(device float *a [[buffer(0)]], device float *b [[buffer(0)]]) // refused: duplicate index
+{ a[0] = b[0]; }
 kernel void too_large(device float *out [[buffer(31)]]) { out[0] = 1.0f; } // refused: buffer
 kernel void no_space(float *out [[buffer(0)]]) { out[0] = 1.0f; } // refused: wrong address space
 kernel void thread_buffer(thread float *out [[buffer(0)]]) { out[0] = 1.0f; } // refused: wrong address space
 kernel void wrong_group(device float *out [[threadgroup(0)]]) { out[0] = 1.0f; } // refused: wrong address space
-kernel void odd_position(device float *out [[buffer(0)]], float i [[thread_position_in_grid]]) { out[0] = i; } // refused: parameter type
-kernel void wide_position(device float *out [[buffer(0)]], uint4 i [[thread_position_in_grid]]) { out[0] = i.x; } // refused: parameter type
-kernel void mixed(device float *out [[buffer(0)]], uint2 i [[thread_position_in_grid]], uint t [[thread_position_in_threadgroup]]) { out[i.x] = t; } // refused: mixed positions
-kernel void unknown(device float *out [[buffer(0)]], uint i [[thread_position_in_universe]]) { out[i] = 1.0f; } // refused: unknown attribute
-kernel void textured(texture2d<float> image [[texture(0)]], device float *out [[buffer(0)]]) { out[0] = 1.0f; } // refused: not in the subset
-kernel void sampled(sampler s [[sampler(0)]], device float *out [[buffer(0)]]) { out[0] = 1.0f; } // refused: not in the subset
+kernel void odd(device float *out, float i [[thread_position_in_grid]]) { out[0] = i; } // refused: parameter type
+kernel void wide(device float *out, uint4 i [[thread_position_in_grid]]) { out[0] = i.x; } // refused: parameter type
+kernel void mixed(device float *out [[buffer(0)]], // refused: mixed positions
+                  uint2 i [[thread_position_in_grid]], uint t [[thread_position_in_threadgroup]])
+{
+    out[i.x] = t;
+}
+kernel void unknown(device float *out, uint i [[thread_position_in_universe]]) { out[i] = 1; } // refused: unknown attribute
+kernel void textured(texture2d<float> image [[texture(0)]], device float *out) { out[0] = 1; } // refused: not in the subset
+kernel void sampled(sampler s [[sampler(0)]], device float *out [[buffer(0)]]) // refused: not in the subset
+{ out[0] = 1.0f; }
 kernel void overloaded(device float *out [[buffer(0)]]) { out[0] = 1.0f; }
 kernel void overloaded(device half *out [[buffer(0)]]) { out[0] = 1.0h; } // refused: overloaded kernel
 template [[host_name("absent")]] kernel void absent<float>(device float *); // refused: kernel instance

@@ -631,7 +631,7 @@ int check_grid(launch &run)
     run.count = {n[0], n[1], n[2]};
     run.grid = {g[0] ? g[0] : t[0] * n[0], g[1] ? g[1] : t[1] * n[1], g[2] ? g[2] : t[2] * n[2]};
     run.groups = (uint64_t)n[0] * n[1] * n[2];
-    run.limit = desc.threadgroup_limit ? desc.threadgroup_limit : strcmp(library.family, "apple4") ? 32768 : 16384;
+    run.limit = desc.threadgroup_limit ? desc.threadgroup_limit : 32768;
     return MSL_OK;
 }
 

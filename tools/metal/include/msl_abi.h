@@ -115,7 +115,7 @@ typedef struct msl_launch_desc {
     uint32_t threadgroups[3]; /* dispatchThreadgroups: all three at least 1 */
     uint32_t threads[3];      /* in a threadgroup; at most 1024 in all */
     uint32_t grid[3];         /* dispatchThreads: the exact grid, whose last threadgroups may be smaller; 0 0 0: whole */
-    uint32_t threadgroup_limit; /* bytes; 0: 32768, or 16384 on apple4 */
+    uint32_t threadgroup_limit; /* bytes; 0: 32768 */
     uint32_t workers;         /* threads of the CPU; 0: as many as the machine has */
     uint32_t flags;           /* enum msl_flags */
     uint64_t seed;            /* 0: threads in order; else a random schedule, the same for the same seed */

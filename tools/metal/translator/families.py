@@ -1,5 +1,5 @@
 """What Apple's GPU families have, by Apple's Metal feature set tables: simdgroup reductions and matrices came with
-Apple7 (A14, M1), permutes with Apple6 (A13); Apple4 (A11) has 16 KiB of threadgroup memory."""
+Apple7 (A14, M1), permutes with Apple6 (A13), shuffles that fill with Apple8; all have 32 KiB of threadgroup memory."""
 from .unit import MATRICES
 
 FAMILIES = {f"apple{n}": n for n in range(4, 11)}
@@ -8,15 +8,21 @@ REDUCTIONS = ("simd_sum", "simd_product", "simd_max", "simd_min", "simd_and", "s
 PERMUTES = ("simd_shuffle", "simd_broadcast", "simd_ballot", "simd_all", "simd_any", "simd_vote")
 
 
-def threadgroup_limit(family):
-    return 16384 if family == "apple4" else 32768
+THREADGROUP_BYTES = 32768
+
+
+def first_family(name):
+    """The number of the first that has the function; 0: all."""
+    if name.startswith("simd_shuffle_and_fill"):
+        return 8
+    return 7 if name in MATRICES or name.startswith(REDUCTIONS) else 6 if name.startswith(PERMUTES) else 0
 
 
 def check_family(unit, family):
     number = FAMILIES[family]
     for kernel in unit.kernels:
         for name in sorted(unit.reaches(kernel)):
-            needs = 7 if name in MATRICES or name.startswith(REDUCTIONS) else 6 if name.startswith(PERMUTES) else 0
+            needs = first_family(name)
             if needs > number:
                 unit.refuse(unit.places.get(name),
                             f"GPU family: {name}, in kernel {kernel}, needs apple{needs} or newer, not {family}")

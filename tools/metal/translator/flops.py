@@ -1,4 +1,4 @@
-"""Floating-point operations, counted in LLVM's text: before the end of each basic block that has some, a call adds them.
+"""Floating-point operations, counted in LLVM's text: before the end of a basic block that has some, a call adds them.
 
 Only in functions that the compiler watches for their memory accesses: the runtime's own parts of a simdgroup operation
 are not, and a simdgroup matrix product is counted as such. A comparison, a negation and a conversion are no operation;
@@ -8,8 +8,8 @@ import re
 ARITHMETIC = re.compile(r"= (?:tail |contract |fast |nnan |ninf |nsz |arcp |afn |reassoc )*(fadd|fsub|fmul|fdiv|frem) "
                         r"(?:(?:contract|fast|nnan|ninf|nsz|arcp|afn|reassoc) )*(<(\d+) x \w+>|\w+)")
 FUSED = re.compile(r"call .*@llvm\.(?:fma|fmuladd)\.(?:v(\d+))?")
-SPECIAL = re.compile(r"call .*@(?:llvm\.(?:sqrt|exp|exp2|log|log2|log10|sin|cos|pow)\.|(?:a?(?:sin|cos|tan)h?|atan2|exp2?|"
-                     r"log(?:2|10)?|pow|sqrt|fmod)f\()")
+SPECIAL = re.compile(r"call .*@(?:llvm\.(?:sqrt|exp|exp2|log|log2|log10|sin|cos|pow)\.|"
+                     r"(?:a?(?:sin|cos|tan)h?|atan2|exp2?|log(?:2|10)?|pow|sqrt|fmod)f\()")
 TERMINATOR = re.compile(r"\s+(br|ret|switch|unreachable)\b")
 
 

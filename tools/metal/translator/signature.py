@@ -92,15 +92,11 @@ def argument(unit, kernel, tokens, attributes):
 
 
 def number_buffers(unit, place, kernel, arguments):
-    """Without any [[buffer(n)]] the order counts; with some, all must say theirs."""
+    """A buffer without [[buffer(n)]] takes the lowest free number."""
     buffers = [a for a in arguments if a.kind == "buffer"]
-    if all(a.index is None for a in buffers):
-        for index, a in enumerate(buffers):
-            a.index = index
     for a in buffers:
         if a.index is None:
-            unit.refuse(place, f"missing attribute: {a.name}, of kernel {kernel}, has no [[buffer(n)]]; others have")
-            a.index = 0
+            a.index = next(n for n in range(len(buffers) + MAX_INDEX) if n not in {b.index for b in buffers})
     for kind in ("buffer", "threadgroup", "position"):
         taken = [a.index for a in arguments if a.kind == kind and not a.optional]
         for index in {i for i in taken if taken.count(i) > 1}:

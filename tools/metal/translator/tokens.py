@@ -73,13 +73,13 @@ def close_of(tokens, i):
     raise Refused(tokens[i], f"'{tokens[i].text}' is never closed")
 
 
-def angle_close(tokens, i):
-    """The index of the '>' that closes the '<' at i, or -1 where that is a comparison."""
+def angle_close(tokens, i, certain=False):
+    """The index of the '>' that closes the '<' at i, or -1 where that is a comparison, unless it certainly is none."""
     depth, j = 0, i
     while j < len(tokens):
         text = tokens[j].text
         if tokens[j].kind == "sign":
-            if text == "<":
+            if text == "<" and (j == i or tokens[j - 1].kind == "name"):
                 depth += 1
             elif text == ">":
                 depth -= 1
@@ -87,7 +87,7 @@ def angle_close(tokens, i):
                     return j
             elif text in CLOSING and text != "{":
                 j = close_of(tokens, j)
-            elif text in (";", "{", "&&", "||") or text in CLOSING.values():
+            elif text in (";", "{") or text in CLOSING.values() or text in ("&&", "||") and not certain:
                 return -1
         j += 1
     return -1

@@ -117,7 +117,7 @@ class Unit:
         """A function, a type or a variable: what ends it and its first round brackets tell which."""
         start = i
         while tokens[i].text == "template":
-            close = angle_close(tokens, i + 1)
+            close = angle_close(tokens, i + 1, certain=True)
             if close < 0:
                 raise Refused(tokens[i], "a template without parameters")
             i = close + 1
@@ -226,7 +226,7 @@ class Unit:
         name = next((t.text for t in reversed(head) if t.kind == "name"), "")
         signature, body = self.spaceless(tokens[start:opening]), self.spaceless(tokens[opening:close])
         if self.seen.setdefault((*self.scope, *signature), body) != body:
-            raise Refused(head[-1], f"overloads: those of {name} differ only in address spaces, but do different things")
+            raise Refused(head[-1], f"overloads: those of {name} differ in address spaces, and in what they do")
         if self.seen[(*self.scope, *signature)] is not body:  # a twin for another address space: here they are one
             out.append("\n" * text_of(tokens[start:close + 1]).count("\n"))
             return
@@ -250,7 +250,8 @@ class Unit:
 
     def spaceless(self, tokens):
         """The words as they are in C++, where constant is const and the other address spaces are nothing."""
-        texts = ["const" if t.text == "constant" else t.text for t in words(tokens) if t.text not in SPACES - {"constant"}]
+        dropped = SPACES - {"constant"}
+        texts = ["const" if t.text == "constant" else t.text for t in words(tokens) if t.text not in dropped]
         return tuple(t for k, t in enumerate(texts) if t != "const" or texts[k - 1:k] != ["const"])
 
     def keep_lines(self, text, tokens):

@@ -64,6 +64,17 @@ template <class T> T simd_shuffle_up(T value, ushort delta, MSL_HERE)
     shared_values<T> all(value, here);
     return all.m.lane >= delta ? all.of(all.m.lane - delta) : value;
 }
+template <class T> T simd_shuffle_and_fill_down(T value, T fill, ushort delta, MSL_HERE)
+{
+    shared_values<T> all(value, here), filling(fill, here);
+    uint from = all.m.lane + delta;
+    return from < 32 ? all.of(from) : filling.of(from % 32);
+}
+template <class T> T simd_shuffle_and_fill_up(T value, T fill, ushort delta, MSL_HERE)
+{
+    shared_values<T> all(value, here), filling(fill, here);
+    return all.m.lane >= delta ? all.of(all.m.lane - delta) : filling.of(all.m.lane + 32 - delta);
+}
 template <class T> T simd_shuffle_rotate_down(T value, ushort delta, MSL_HERE)
 {
     shared_values<T> all(value, here);

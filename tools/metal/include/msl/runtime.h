@@ -14,8 +14,8 @@ struct triple {
 struct group {
     const msl_launch_desc *launch;
     triple position, size, full_size, count, grid; // size is smaller than full_size at the end of an uneven grid
-    void **variables;                               // of threadgroup memory, by the translator's number
-    void *const *arguments;                         // [[threadgroup(n)]]
+    void **variables;                              // of threadgroup memory, by the translator's number
+    void *const *arguments;                        // [[threadgroup(n)]]
 };
 
 // Where one thread is; the names are those of the attributes.

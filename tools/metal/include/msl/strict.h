@@ -105,6 +105,7 @@ template <class T, T v> struct integral_constant {
     typedef T value_type;
     constexpr operator T() const { return v; }
 };
+template <bool B> using bool_constant = integral_constant<bool, B>;
 typedef integral_constant<bool, true> true_type;
 typedef integral_constant<bool, false> false_type;
 template <class A, class B> struct is_same : false_type {
@@ -125,13 +126,20 @@ template <class T, class F> struct conditional<false, T, F> {
     typedef F type;
 };
 template <bool B, class T, class F> using conditional_t = typename conditional<B, T, F>::type;
-template <class T> using remove_const_t = __remove_const(T);
-template <class T> using remove_volatile_t = __remove_volatile(T);
-template <class T> using remove_cv_t = __remove_cv(T);
-template <class T> using remove_reference_t = __remove_reference_t(T);
-template <class T> using remove_pointer_t = __remove_pointer(T);
-template <class T> using make_unsigned_t = __make_unsigned(T);
-template <class T> using make_signed_t = __make_signed(T);
+#define MSL_CHANGE(name, builtin)                                                                                      \
+    template <class T> struct name {                                                                                   \
+        typedef builtin(T) type;                                                                                       \
+    };                                                                                                                 \
+    template <class T> using name##_t = builtin(T);
+MSL_CHANGE(remove_const, __remove_const)
+MSL_CHANGE(remove_volatile, __remove_volatile)
+MSL_CHANGE(remove_cv, __remove_cv)
+MSL_CHANGE(remove_reference, __remove_reference_t)
+MSL_CHANGE(remove_pointer, __remove_pointer)
+MSL_CHANGE(make_unsigned, __make_unsigned)
+MSL_CHANGE(make_signed, __make_signed)
+MSL_CHANGE(decay, __decay)
+#undef MSL_CHANGE
 template <class T> struct is_integral : integral_constant<bool, __is_integral(T)> {
 };
 template <class T> struct is_floating_point : integral_constant<bool, __is_floating_point(T)> {
@@ -146,6 +154,8 @@ template <class T> struct is_pointer : integral_constant<bool, __is_pointer(T)> 
 };
 template <class A, class B> struct is_convertible : integral_constant<bool, __is_convertible_to(A, B)> {
 };
+template <class A, class B> constexpr bool is_convertible_v = is_convertible<A, B>::value;
+template <class T> constexpr bool is_pointer_v = is_pointer<T>::value;
 template <class T> constexpr bool is_integral_v = is_integral<T>::value;
 template <class T> constexpr bool is_floating_point_v = is_floating_point<T>::value;
 template <class T> constexpr bool is_arithmetic_v = is_arithmetic<T>::value;
@@ -200,8 +210,9 @@ template <class T, size_t N> struct array {
 #define MSL_INTS(M, name)                                                                                              \
     MSL_WITH_VECTORS(M, char, name)                                                                                    \
     MSL_WITH_VECTORS(M, uchar, name)                                                                                   \
-    MSL_WITH_VECTORS(M, short, name) MSL_WITH_VECTORS(M, ushort, name) MSL_WITH_VECTORS(M, int, name)                  \
-        MSL_WITH_VECTORS(M, uint, name) MSL_WITH_VECTORS(M, long, name) MSL_WITH_VECTORS(M, ulong, name)
+    MSL_WITH_VECTORS(M, short, name)                                                                                   \
+    MSL_WITH_VECTORS(M, ushort, name) MSL_WITH_VECTORS(M, int, name) MSL_WITH_VECTORS(M, uint, name)                   \
+        MSL_WITH_VECTORS(M, long, name) MSL_WITH_VECTORS(M, ulong, name)
 #define MSL_ALL(M, name) MSL_FLOATS(M, name) MSL_INTS(M, name)
 #define MSL_SCALARS(M, name)                                                                                           \
     M(char, name) M(uchar, name) M(short, name) M(ushort, name) M(int, name) M(uint, name) M(long, name) M(ulong, name)
@@ -357,6 +368,7 @@ void threadgroup_barrier(mem_flags);
 void simdgroup_barrier(mem_flags);
 
 #define MSL_LANE(T, name) T name(T, ushort);
+#define MSL_FILL(T, name) T name(T, T, ushort);
 #define MSL_SIMD(M, name)                                                                                              \
     MSL_FLOATS(M, name)                                                                                                \
     MSL_WITH_VECTORS(M, char, name)                                                                                    \
@@ -390,6 +402,8 @@ MSL_SIMD(MSL_LANE, simd_shuffle_up)
 MSL_SIMD(MSL_LANE, simd_shuffle_xor)
 MSL_SIMD(MSL_LANE, simd_shuffle_rotate_down)
 MSL_SIMD(MSL_LANE, simd_shuffle_rotate_up)
+MSL_SIMD(MSL_FILL, simd_shuffle_and_fill_down)
+MSL_SIMD(MSL_FILL, simd_shuffle_and_fill_up)
 MSL_SIMD(MSL_LANE, quad_broadcast)
 MSL_SIMD(MSL_LANE, quad_shuffle_xor)
 struct simd_vote {
@@ -464,3 +478,4 @@ MSL_ATOMIC_SUM(device, float)
 } // namespace metal
 using metal::as_type;
 using metal::msl_make;
+using metal::vec;

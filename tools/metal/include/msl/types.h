@@ -26,28 +26,40 @@ template <int... I> struct lanes {
 } // namespace msl
 
 namespace metal {
+using std::bool_constant;
 using std::conditional;
 using std::conditional_t;
+using std::decay;
+using std::decay_t;
 using std::enable_if;
 using std::enable_if_t;
 using std::false_type;
 using std::integral_constant;
 using std::is_convertible;
+using std::is_convertible_v;
 using std::is_integral;
 using std::is_integral_v;
 using std::is_pointer;
+using std::is_pointer_v;
 using std::is_same;
 using std::is_same_v;
 using std::is_signed;
 using std::is_signed_v;
 using std::is_unsigned;
 using std::is_unsigned_v;
+using std::make_signed;
 using std::make_signed_t;
+using std::make_unsigned;
 using std::make_unsigned_t;
+using std::remove_const;
 using std::remove_const_t;
+using std::remove_cv;
 using std::remove_cv_t;
+using std::remove_pointer;
 using std::remove_pointer_t;
+using std::remove_reference;
 using std::remove_reference_t;
+using std::remove_volatile;
 using std::remove_volatile_t;
 using std::true_type;
 
