@@ -24,6 +24,7 @@
 #include "ops/pool/cuda_small.cuh"
 #include "ops/softmax/cuda_small.cuh"
 
+#include <stddef.h>
 #include <string.h>
 
 enum { STEPS = 12, STAGED = 2 * STEPS, LARGEST = 32767 };
@@ -35,7 +36,7 @@ struct staged {
     int at, count; /* in shared memory, in floats; elements of an image */
 };
 
-struct program {
+struct alignas(16) program {
     int n, count, n_staged;
     staged inputs[STAGED];
     tw_small_step steps[STEPS];
@@ -48,6 +49,14 @@ __device__ static inline void cluster_arrive(void)
 {
 #if __CUDA_ARCH__ >= 900
     asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+#endif
+}
+
+/* For those who have written nothing yet: the other arrival waits for every write to be seen. */
+__device__ static inline void cluster_arrive_first(void)
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
 #endif
 }
 
@@ -151,22 +160,9 @@ __device__ static void execute(const tw_small_sink &sink, const tw_small_part &p
     }
 }
 
-__global__ static void __launch_bounds__(TW_SMALL_THREADS, 1) small(const __grid_constant__ program p)
+/* All steps for each image of this cluster. */
+__device__ static void run(const program &p, float *shared, int rank)
 {
-    extern __shared__ float4 memory[];
-    float *shared = (float *)memory;
-    const int rank = blockIdx.z;
-    cluster_arrive(); /* nobody writes into a block that has not begun */
-    fetch_parameters(p.steps[0], p.steps[0].parts[rank], shared);
-    tw_cuda_release();
-    tw_cuda_wait();
-    if ((int)blockIdx.x < p.n) fetch_inputs(p, blockIdx.x, shared);
-    commit();
-    for (int i = 1; i < p.count; i++) fetch_parameters(p.steps[i], p.steps[i].parts[rank], shared);
-    commit();
-    wait_copies<1>();
-    __syncthreads();
-    cluster_wait();
     for (int image = blockIdx.x; image < p.n; image += gridDim.x) {
         if (image != (int)blockIdx.x) {
             cluster_barrier(); /* the last image's activations have been read */
@@ -184,6 +180,37 @@ __global__ static void __launch_bounds__(TW_SMALL_THREADS, 1) small(const __grid
             execute({p.steps[i], shared, image}, p.steps[i].parts[rank]);
         }
     }
+}
+
+/* The program from the kernel's parameters into shared memory, at once: parameters are read through a cache of constants
+ * that is cold when a kernel begins, and would cost each step some hundred cycles. */
+__device__ static void copy_program(float4 *to, const program *given)
+{
+    const int size = (int)(offsetof(program, steps) + given->count * sizeof(tw_small_step));
+    asm volatile("" : "+l"(given)); /* loads from memory, not from the bank of constants */
+    for (int i = threadIdx.x; 16 * i < size; i += TW_SMALL_THREADS) to[i] = ((const float4 *)given)[i];
+}
+
+__global__ static void __launch_bounds__(TW_SMALL_THREADS, 1) small(const __grid_constant__ program given)
+{
+    extern __shared__ float4 memory[];
+    float *shared = (float *)memory;
+    const program &own = *(const program *)memory;
+    const int rank = blockIdx.z;
+    cluster_arrive_first(); /* nobody writes into a block that has not begun */
+    copy_program(memory, &given);
+    fetch_parameters(given.steps[0], given.steps[0].parts[rank], shared);
+    tw_cuda_release();
+    tw_cuda_wait();
+    if ((int)blockIdx.x < given.n) fetch_inputs(given, blockIdx.x, shared);
+    commit();
+    __syncthreads();
+    for (int i = 1; i < own.count; i++) fetch_parameters(own.steps[i], own.steps[i].parts[rank], shared);
+    commit();
+    wait_copies<1>();
+    __syncthreads();
+    cluster_wait();
+    run(own, shared, rank);
 }
 
 /* ---- on the host: from a list of steps to a program ---- */
@@ -210,6 +237,7 @@ static bool describe(const tw_problem *problem, tw_small_step *s)
             s->c = (int)shape.dims[1];
             s->h = image ? (int)shape.dims[2] : 1;
             s->w = image ? (int)shape.dims[3] : 1;
+            s->columns = tw_make_divisor(s->w);
             s->dtype = problem->out.dtype;
             s->in = s->other = s->out = s->weights = s->table = s->bias = -1;
             return true;
@@ -345,7 +373,7 @@ static int readers(const tw_step *steps, size_t count, size_t i)
 
 static size_t build(const tw_step *steps, size_t count, program *p)
 {
-    size_t bytes = 0;
+    size_t bytes = sizeof *p; /* its copy in shared memory comes first */
     memset(p, 0, sizeof *p);
     p->n = images_of(steps[0].problem);
     p->count = (int)count;
@@ -425,7 +453,8 @@ extern "C" bool tw_small_supports(const tw_problem *problem, const tw_device *de
     *reason = "does no groups";
     if (describe(problem, &s) && s.kind == TW_SMALL_CONV2D && s.conv.groups != 1) return false;
     *reason = "an image's activations and a block's weights are more than shared memory holds";
-    return shared_bytes(problem) <= (size_t)cuda->shared_bytes;
+    const size_t bytes = shared_bytes(problem), most = (size_t)cuda->shared_bytes - sizeof(program);
+    return bytes <= most;
 }
 
 extern "C" double tw_small_seconds(const tw_problem *problem, const tw_device *device, double work)
@@ -440,7 +469,7 @@ extern "C" double tw_small_seconds(const tw_problem *problem, const tw_device *d
 extern "C" size_t tw_small_together(const tw_device *device, const tw_design *const *designs,
                                     const tw_problem *const *problems, size_t count)
 {
-    size_t bytes = 0, together = 0;
+    size_t bytes = sizeof(program), together = 0;
     for (; together < count && together < STEPS && designs[together]->run == tw_small_run; together++) {
         bytes += shared_bytes(problems[together]);
         if (bytes > (size_t)((const tw_cuda *)device)->shared_bytes) break;

@@ -36,6 +36,7 @@ struct tw_small_step {
     tw_small_part parts[TW_SMALL_BLOCKS];
     tw_small_kind kind;
     int c, h, w;               /* of the result */
+    tw_divisor columns;        /* by w */
     int in, other, out;        /* places in shared memory, in floats; -1: none. other: a residual, add's second */
     int weights, table, bias;  /* likewise */
     tw_dtype dtype;            /* of the result */
@@ -70,8 +71,7 @@ struct tw_small_sink {
         asm volatile("{\n\t.reg .u32 there;\n\t"
                      "mapa.shared::cluster.u32 there, %0, %1;\n\t"
                      "st.shared::cluster.f32 [there], %2;\n\t}" ::"r"(own),
-                     "r"(rank), "f"(v)
-                     : "memory");
+                     "r"(rank), "f"(v)); /* barriers order it: they are volatile too */
 #endif
     }
     __device__ void write(int index, float v) const

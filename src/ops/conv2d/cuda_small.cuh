@@ -24,17 +24,21 @@ template <bool PADDED> __device__ static void tw_small_conv2d(const tw_small_sin
     const int lane = threadIdx.x % TW_SMALL_LANES, terms = tw_small_terms(p);
     const unsigned group = 0xffu << (threadIdx.x & 24u);
     const int pixels = part.rows() * s.w, pairs = (pixels + 1) / 2;
-    const int tiles = (part.c1 - part.c0 + TW_SMALL_CHANNELS - 1) / TW_SMALL_CHANNELS * pairs;
+    const int quads = (part.c1 - part.c0 + TW_SMALL_CHANNELS - 1) / TW_SMALL_CHANNELS;
     const float *x = sink.shared + s.in;
     const float4 *weights = (const float4 *)(sink.shared + s.weights);
     const int2 *table = (const int2 *)(sink.shared + s.table);
-    for (int tile = threadIdx.x / TW_SMALL_LANES; tile < tiles; tile += TW_SMALL_THREADS / TW_SMALL_LANES) {
-        const int quad = tile / pairs, first = tile - quad * pairs, second = min(first + pairs, pixels - 1);
+    if (pixels <= 0) return;
+    int quad = 0; /* of the tile; first: its first pixel */
+    for (int first = threadIdx.x / TW_SMALL_LANES;; first += TW_SMALL_THREADS / TW_SMALL_LANES) {
+        for (; first >= pairs; first -= pairs) quad++;
+        if (quad >= quads) break;
+        const int second = min(first + pairs, pixels - 1);
         const int pixel[2] = {first, second};
         int top[2], left[2], base[2];
 #pragma unroll
         for (int i = 0; i < 2; i++) {
-            const int row = pixel[i] / s.w;
+            const int row = (int)s.columns.quotient((unsigned)pixel[i]);
             top[i] = (part.y0 + row) * p.sh - p.pt;
             left[i] = (pixel[i] - row * s.w) * p.sw - p.pl;
             base[i] = top[i] * p.iw + left[i];

@@ -31,7 +31,7 @@ __device__ static void tw_small_pool(const tw_small_sink &sink, const tw_small_p
     const int pixels = part.rows() * s.w, outputs = (part.c1 - part.c0) * pixels;
     for (int i = threadIdx.x; i < outputs; i += TW_SMALL_THREADS) {
         const int plane = i / pixels, pixel = i - plane * pixels, c = part.c0 + plane;
-        const int row = pixel / s.w, oy = part.y0 + row, ox = pixel - row * s.w;
+        const int row = (int)s.columns.quotient((unsigned)pixel), oy = part.y0 + row, ox = pixel - row * s.w;
         const float *x = sink.shared + s.in + c * p.ih * p.iw;
         const tw_small_window rows =
             adaptive ? tw_small_adaptive(p.ih, p.oh, oy) : tw_small_strided(p.ih, oy * p.sh - p.pt, p.dilh, p.kh, p.pb);
