@@ -55,7 +55,7 @@ foreach(source IN LISTS kernel_sources)
   string(REPLACE / _ name ${name})
   set(object ${PROJECT_BINARY_DIR}/cuda/${name}.o)
   set(targets ${generations})
-  if(source MATCHES "cuda_wgmma.cu$")
+  if(source MATCHES "cuda_wgmma[a-z_]*.cu$")
     set(targets -gencode=arch=compute_90a,code=sm_90a)
   endif()
   add_custom_command(OUTPUT ${object} DEPENDS ${source} DEPFILE ${object}.d VERBATIM COMMENT "Building CUDA object ${name}.o"

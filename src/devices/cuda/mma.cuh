@@ -101,7 +101,9 @@ template <class T> struct tw_mma_out {
     T *to;             /* the first row's first column */
     const T *residual; /* the same place, or null */
     size_t pitch;      /* from a row to the next */
-    int rows, columns; /* that are there, at most 16 and NJ * 8; columns in whole 16 bytes */
+    size_t second;     /* from the first row to the ninth */
+    int upper, lower;  /* rows that are there, of the first eight and of the last */
+    int columns;       /* that are there; whole 16 bytes */
     float low, high;   /* of the activation */
 };
 
@@ -151,9 +153,16 @@ __device__ static inline void tw_mma_store(const float (&sums)[NJ][4], unsigned 
     using S = typename std::conditional<adds, float, T>::type;
     constexpr int most = 16 / (int)sizeof(S), J = NJ < most ? NJ : most; /* fragments in a row of 128 bytes */
     constexpr int width = 16 / (int)sizeof(T), in_row = J * 8 / width, items = 16 * in_row / 32;
-    constexpr int rows_apart = 32 / in_row; /* of a lane's items */
+    constexpr int rows_apart = 32 / in_row; /* of a lane's items; divides 8 */
     const int lane = threadIdx.x % 32;
     unsigned row = lane / in_row, column = lane % in_row * width; /* of the first item */
+    auto there = [&](int i, int first) {
+        const int line = (int)row + i * rows_apart % 8;
+        return line < (i * rows_apart < 8 ? out.upper : out.lower) && first + (int)column < out.columns;
+    };
+    auto place = [&](int i, int first) {
+        return (row + i * rows_apart % 8) * out.pitch + (i * rows_apart < 8 ? 0 : out.second) + first + column;
+    };
 #pragma unroll
     for (int turn = 0; turn < NJ / J; turn++) {
         const int first = turn * J * 8;
@@ -162,11 +171,8 @@ __device__ static inline void tw_mma_store(const float (&sums)[NJ][4], unsigned 
         int4 residual[items] = {};
         if constexpr (adds) {
 #pragma unroll
-            for (int i = 0; i < items; i++) {
-                const unsigned line = row + i * rows_apart;
-                if ((int)line < out.rows && first + (int)column < out.columns)
-                    residual[i] = *(const int4 *)(out.residual + line * out.pitch + first + column);
-            }
+            for (int i = 0; i < items; i++)
+                if (there(i, first)) residual[i] = *(const int4 *)(out.residual + place(i, first));
         }
 #pragma unroll
         for (int half = 0; half < 2; half++) {
@@ -183,10 +189,8 @@ __device__ static inline void tw_mma_store(const float (&sums)[NJ][4], unsigned 
         __syncwarp();
 #pragma unroll
         for (int i = 0; i < items; i++) {
-            const unsigned line = row + i * rows_apart;
-            const bool there = (int)line < out.rows && first + (int)column < out.columns;
-            T *const at = out.to + line * out.pitch + first + column;
-            const unsigned from = staging + tw_mma_place(line, 0), chunk = column * sizeof(S);
+            T *const at = out.to + place(i, first);
+            const unsigned from = staging + tw_mma_place(row + i * rows_apart, 0), chunk = column * sizeof(S);
             if constexpr (adds) {
                 tw_pack<T> sum = tw_pack<T>::load((const T *)&residual[i]);
 #pragma unroll
@@ -197,10 +201,10 @@ __device__ static inline void tw_mma_store(const float (&sums)[NJ][4], unsigned 
                 }
 #pragma unroll
                 for (int k = 0; k < width; k++) sum.v[k] = tw_clamp(sum.v[k], out.low, out.high);
-                if (there) sum.store(at);
+                if (there(i, first)) sum.store(at);
             } else {
                 const int4 raw = tw_staged(from ^ chunk);
-                if (there) *(int4 *)at = raw;
+                if (there(i, first)) *(int4 *)at = raw;
             }
         }
     }

@@ -463,7 +463,8 @@ extern "C" double tw_small_seconds(const tw_problem *problem, const tw_device *d
     const int at_once = cuda->multiprocessors / TW_SMALL_BLOCKS;
     const double rounds = at_once > 0 ? ceil((double)images_of(problem) / at_once) : 1;
     const double peak = device->info.peak_flops / 2 / cuda->multiprocessors; /* multiply-adds of a block, at best */
-    return 0.4e-6 + rounds * (0.4e-6 + work / (images_of(problem) * TW_SMALL_BLOCKS * 0.3 * peak));
+    /* A step takes some 2 us, of which a launch of its own would cost most; further rounds of images cost all of it. */
+    return 0.8e-6 + (rounds - 1) * 2e-6 + rounds * work / (images_of(problem) * TW_SMALL_BLOCKS * 0.3 * peak);
 }
 
 extern "C" size_t tw_small_together(const tw_device *device, const tw_design *const *designs,

@@ -109,9 +109,9 @@ static double cost(const tw_problem *problem, const tw_device *device)
     const tw_conv2d *p = (const tw_conv2d *)problem->params;
     double columns = (double)p->n * p->groups * window_of(p) * p->oh * p->ow * sizeof(float);
     /* However few its tiles are, a step of 16 k waits for its loads. */
-    const double product = fmax(tw_cuda_seconds(device, problem->op->flops(p), 0.5, tw_problem_bytes(problem), 1),
+    const double product = fmax(tw_cuda_seconds(device, problem->op->flops(p), 0.5, 5 * tw_problem_bytes(problem), 1),
                                 (double)window_of(p) / 16 * 1.6e-6);
-    return product + tw_cuda_seconds(device, 0, 1, 2 * columns, 1);
+    return product + tw_cuda_seconds(device, 0, 1, 3 * columns, 1);
 }
 
 extern "C" const tw_design tw_conv2d_cuda_im2col_gemm = {

@@ -153,7 +153,7 @@ static double cost(const tw_problem *problem, const tw_device *device)
      * waits for its loads. */
     const double rows = (double)(p->oc / p->groups), filled = rows / (64.0 * tw_ceil_div((size_t)rows, 64));
     const double steps = (double)p->kh * p->kw * (p->ic / p->groups) / 16;
-    return fmax(tw_cuda_seconds(device, problem->op->flops(p), 0.4 * filled, tw_problem_bytes(problem), 1),
+    return fmax(tw_cuda_seconds(device, problem->op->flops(p), 0.4 * filled, 5 * tw_problem_bytes(problem), 1),
                 steps * 1.6e-6);
 }
 

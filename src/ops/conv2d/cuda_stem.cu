@@ -192,9 +192,9 @@ __global__ static void __launch_bounds__(THREADS, blocks_for(RUNS))
             const int line_y = oy + row + i, first_x = ox + column - lane / 4, first = blockIdx.y * N;
             T *to = y + (((size_t)n * p.oh + line_y) * p.ow + first_x) * p.oc + first;
             const int rows = line_y < p.oh ? p.ow - first_x : 0;
-            tw_mma_store<T, false>(
-                sums[i], staging,
-                {to, nullptr, (size_t)p.oc, rows, p.oc - first, tw_low(p.activation), tw_high(p.activation)});
+            tw_mma_store<T, false>(sums[i], staging,
+                                   {to, nullptr, (size_t)p.oc, 8 * (size_t)p.oc, rows, rows - 8, p.oc - first,
+                                    tw_low(p.activation), tw_high(p.activation)});
         }
     }
 #endif

@@ -104,7 +104,7 @@ static double cost(const tw_problem *problem, const tw_device *device)
     const tw_conv2d *p = (const tw_conv2d *)problem->params;
     const double channels = p->ic / p->groups, outputs = p->oc / p->groups; /* of a block's 8, the rest idle */
     const double busy = outputs < 8 ? outputs / 8 : 1;
-    return fmax(tw_cuda_seconds(device, problem->op->flops(p), 0.1 * busy, tw_problem_bytes(problem), 1),
+    return fmax(tw_cuda_seconds(device, problem->op->flops(p), 0.1 * busy, 3 * tw_problem_bytes(problem), 1),
                 channels * 0.5e-6); /* each is staged behind a barrier */
 }
 

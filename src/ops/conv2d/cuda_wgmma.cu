@@ -24,15 +24,13 @@
  * In tf32 the tensor core drops the lower bits of x; weights are rounded when they are packed.
  *
  * Sources: PTX ISA, "Asynchronous Warpgroup Level Matrix Multiply-Accumulate"; CUTLASS 3's warp-specialised mainloops. */
-#include "devices/cuda/kernel.h"
-#include "devices/cuda/mma.cuh"
+#include "devices/cuda/wgmma.cuh"
 #include "ops/conv2d/conv2d.h"
 
 extern "C" {
 #include "core/half.h"
 }
 
-#include <stdint.h>
 #include <string.h>
 
 constexpr int TILE_M = 128, ROW_BYTES = 128 /* of a tile: one step of c */, CONSUMERS = 256;
@@ -61,48 +59,6 @@ template <class T, int N> struct shape {
     static constexpr int staging = CONSUMERS / 32 * TW_MMA_STAGING, shared = stages * stage + staging + 2 * stages * 8;
     static_assert(blocks * (shared + 1024) <= 228 * 1024, "what a multiprocessor has");
 };
-
-/* ---- barriers and copies ---- */
-
-__device__ static inline void barrier_init(uint32_t barrier, int arrivals)
-{
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals));
-}
-
-__device__ static inline void barrier_arrive(uint32_t barrier)
-{
-    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
-}
-
-__device__ static inline void barrier_expect(uint32_t barrier, int bytes)
-{
-    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
-}
-
-__device__ static inline void barrier_wait(uint32_t barrier, int parity)
-{
-    uint32_t done;
-    do {
-        asm volatile("{\n.reg .pred p;\nmbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\nselp.u32 %0, 1, 0, p;\n}"
-                     : "=r"(done)
-                     : "r"(barrier), "r"(parity)
-                     : "memory");
-    } while (!done);
-}
-
-__device__ static inline void copy_bulk(uint32_t to, const void *from, int bytes, uint32_t barrier)
-{
-    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
-                 "l"(from), "r"(bytes), "r"(barrier)
-                 : "memory");
-}
-
-/* What this thread's copies wrote, the tensor core may read once the barrier is passed. */
-__device__ static inline void hand_over(uint32_t barrier)
-{
-    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-    barrier_arrive(barrier);
-}
 
 /* ---- producing ---- */
 
@@ -141,11 +97,11 @@ __device__ static inline void produce(const layer &l, const T *x, const char *w,
         for (int k = 0; k < l.k_steps; k++, step++) {
             const int stage = step % S::stages;
             const uint32_t base = to + stage * S::stage;
-            barrier_wait(empty + 8 * stage, (step / S::stages & 1) ^ 1);
+            tw_barrier_wait(empty + 8 * stage, (step / S::stages & 1) ^ 1);
             if (thread == 0) {
-                barrier_expect(full + 8 * stage, S::b_bytes);
-                copy_bulk(stages + stage * S::stage + S::a_bytes, b + (size_t)k * S::b_bytes, S::b_bytes,
-                          full + 8 * stage);
+                tw_barrier_expect(full + 8 * stage, S::b_bytes);
+                tw_copy_bulk(stages + stage * S::stage + S::a_bytes, b + (size_t)k * S::b_bytes, S::b_bytes,
+                             full + 8 * stage);
             }
             const int dy = ky * p.dilh, dx = kx * p.dilw, delta = (dy * p.iw + dx) * p.ic + c;
             const bool has_channels = c < p.ic;
@@ -159,7 +115,7 @@ __device__ static inline void produce(const layer &l, const T *x, const char *w,
             tw_copy_commit();
             if (step >= S::in_flight) {
                 tw_copy_wait<S::in_flight>();
-                hand_over(full + 8 * ((step - S::in_flight) % S::stages));
+                tw_hand_over(full + 8 * ((step - S::in_flight) % S::stages));
             }
             c += S::per_row;
             if (c - chunk * S::per_chunk >= p.ic) {
@@ -169,57 +125,10 @@ __device__ static inline void produce(const layer &l, const T *x, const char *w,
         }
     }
     tw_copy_wait<0>();
-    for (int last = max(step - S::in_flight, 0); last < step; last++) hand_over(full + 8 * (last % S::stages));
+    for (int last = max(step - S::in_flight, 0); last < step; last++) tw_hand_over(full + 8 * (last % S::stages));
 }
 
 /* ---- consuming ---- */
-
-/* wgmma's matrix descriptor: rows of 128 bytes, swizzled by 128, groups of 8 rows 1,024 bytes apart. */
-__device__ static inline uint64_t describe(uint32_t address)
-{
-    return (uint64_t)(address >> 4 & 0x3fff) | (uint64_t)1 << 16 | (uint64_t)(1024 >> 4) << 32 | (uint64_t)1 << 62;
-}
-
-/* Inline assembly wants every register named. */
-template <class T, int N> struct multiply;
-
-#define SUMS_8(i)                                                                                                      \
-    "+f"(s[i]), "+f"(s[i + 1]), "+f"(s[i + 2]), "+f"(s[i + 3]), "+f"(s[i + 4]), "+f"(s[i + 5]), "+f"(s[i + 6]),        \
-        "+f"(s[i + 7])
-#define SUMS_32(i) SUMS_8(i), SUMS_8(i + 8), SUMS_8(i + 16), SUMS_8(i + 24)
-#define NAMES_32                                                                                                       \
-    "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, "   \
-    "%24, %25, %26, %27, %28, %29, %30, %31"
-#define NAMES_64                                                                                                       \
-    NAMES_32 ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, "  \
-             "%52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-#define NAMES_128                                                                                                      \
-    NAMES_64                                                                                                           \
-    ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
-
-/* sums += a * b: 64 rows, n columns, 32 bytes of k. */
-#define MULTIPLY(type, n, sums, a_name, b_name, instruction, flags)                                                    \
-    template <> struct multiply<type, n> {                                                                             \
-        __device__ static inline void add(float *s, uint64_t a, uint64_t b)                                            \
-        {                                                                                                              \
-            asm volatile("wgmma.mma_async.sync.aligned." instruction " {" NAMES_##sums "}, %" #a_name ", %" #b_name    \
-                                                                                       ", 1, 1, 1" flags ";"           \
-                         : MULTIPLY_SUMS_##sums                                                                        \
-                         : "l"(a), "l"(b));                                                                            \
-        }                                                                                                              \
-    };
-#define MULTIPLY_SUMS_32 SUMS_32(0)
-#define MULTIPLY_SUMS_64 SUMS_32(0), SUMS_32(32)
-#define MULTIPLY_SUMS_128 SUMS_32(0), SUMS_32(32), SUMS_32(64), SUMS_32(96)
-MULTIPLY(__half, 256, 128, 128, 129, "m64n256k16.f32.f16.f16", ", 0, 0")
-MULTIPLY(__nv_bfloat16, 256, 128, 128, 129, "m64n256k16.f32.bf16.bf16", ", 0, 0")
-MULTIPLY(float, 256, 128, 128, 129, "m64n256k8.f32.tf32.tf32", "")
-MULTIPLY(__half, 128, 64, 64, 65, "m64n128k16.f32.f16.f16", ", 0, 0")
-MULTIPLY(__nv_bfloat16, 128, 64, 64, 65, "m64n128k16.f32.bf16.bf16", ", 0, 0")
-MULTIPLY(float, 128, 64, 64, 65, "m64n128k8.f32.tf32.tf32", "")
-MULTIPLY(__half, 64, 32, 32, 33, "m64n64k16.f32.f16.f16", ", 0, 0")
-MULTIPLY(__nv_bfloat16, 64, 32, 32, 33, "m64n64k16.f32.bf16.bf16", ", 0, 0")
-MULTIPLY(float, 64, 32, 32, 33, "m64n64k8.f32.tf32.tf32", "")
 
 /* All steps of one tile, added to what is in sums; `step` counts those of all tiles. */
 template <class T, int N>
@@ -233,19 +142,19 @@ __device__ static inline void consume(const layer &l, float *sums, int &step, ui
         const int stage = step % S::stages;
         const uint32_t a = stages + stage * S::stage + group * 64 * ROW_BYTES,
                        b = stages + stage * S::stage + S::a_bytes;
-        barrier_wait(full + 8 * stage, step / S::stages & 1);
-        const uint64_t a_rows = describe(a), b_rows = describe(b);
-        asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+        tw_barrier_wait(full + 8 * stage, step / S::stages & 1);
+        const uint64_t a_rows = tw_wgmma_matrix(a, 1024), b_rows = tw_wgmma_matrix(b, 1024);
+        tw_wgmma_begin();
 #pragma unroll
         for (int part = 0; part < ROW_BYTES / 32; part++) /* 32 bytes further: 2 in the descriptor's unit of 16 */
-            multiply<T, N>::add(sums, a_rows + 2 * part, b_rows + 2 * part);
-        asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
-        asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(S::behind) : "memory");
-        if (speaks && k >= S::behind) barrier_arrive(empty + 8 * ((step - S::behind) % S::stages));
+            tw_wgmma<T, N>::add(sums, a_rows + 2 * part, b_rows + 2 * part);
+        tw_wgmma_commit();
+        tw_wgmma_wait<S::behind>();
+        if (speaks && k >= S::behind) tw_barrier_arrive(empty + 8 * ((step - S::behind) % S::stages));
     }
     if constexpr (S::behind > 0) {
-        asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
-        if (speaks) barrier_arrive(empty + 8 * ((step - 1) % S::stages));
+        tw_wgmma_wait<0>();
+        if (speaks) tw_barrier_arrive(empty + 8 * ((step - 1) % S::stages));
     }
 }
 
@@ -271,7 +180,9 @@ __device__ static inline void finish(const layer &l, const float (&sums)[N / 8][
     const int m_tile = (int)l.by_tiles.quotient(tile), n_tile = tile - m_tile * l.n_tiles;
     const int pixel = m_tile * TILE_M + threadIdx.x / 32 * 16, oc = n_tile * N;
     const size_t at = (size_t)pixel * p.oc + oc;
-    const tw_mma_out<T> out = {y + at,    residual + at,        (size_t)p.oc,         l.pixels - pixel,
+    const size_t pitch = (size_t)p.oc;
+    const tw_mma_out<T> out = {y + at,    residual + at,        pitch,
+                               8 * pitch, l.pixels - pixel,     l.pixels - pixel - 8,
                                p.oc - oc, tw_low(p.activation), tw_high(p.activation)};
     const unsigned mine = staging + threadIdx.x / 32 * TW_MMA_STAGING;
     if (p.has_residual)
@@ -303,8 +214,8 @@ __global__ static void __launch_bounds__(shape<T, N>::threads, shape<T, N>::bloc
     const uint32_t full = staging + S::staging, empty = full + 8 * S::stages;
     if (threadIdx.x == 0) {
         for (int i = 0; i < S::stages; i++) {
-            barrier_init(full + 8 * i, S::producers + 1); /* and the bulk copy's bytes */
-            barrier_init(empty + 8 * i, CONSUMERS / 32);
+            tw_barrier_init(full + 8 * i, S::producers + 1); /* and the bulk copy's bytes */
+            tw_barrier_init(empty + 8 * i, CONSUMERS / 32);
         }
         asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     }
