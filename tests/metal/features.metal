@@ -105,8 +105,8 @@ kernel void packed_vectors(device float *out [[buffer(0)]], const device Packed 
     out[3] = in[1].q;
 }
 
-// run: --threads 1 --threadgroups 1 --buffer 0=zeros:float32:8
-// gives: 14 32 50 1 0 2 30 3
+// run: --threads 1 --threadgroups 1 --buffer 0=zeros:float32:9
+// gives: 14 32 50 1 0 2 30 3 11
 kernel void matrices(device float *out [[buffer(0)]])
 {
     float3x3 m = float3x3(float3(1.0f, 4.0f, 7.0f), float3(2.0f, 5.0f, 8.0f), float3(3.0f, 6.0f, 9.0f));
@@ -120,6 +120,8 @@ kernel void matrices(device float *out [[buffer(0)]])
     out[5] = (transpose(m))[0][1];
     out[6] = (m * m)[0][0];
     out[7] = (transpose(m) + m - m)[0].z;
+    float2x2 wide = float2x2(half2x2(half2(1.0h, 2.0h), half2(3.0h, 4.0h)));
+    out[8] = (static_cast<float2>(half2(1.0h, 2.0h)) * (2.0f * wide)).y / 2.0f;
 }
 
 // run: --threads 1 --threadgroups 1 --buffer 0=zeros:uint32:3

@@ -84,7 +84,7 @@ def argument(unit, kernel, tokens, attributes):
     for word in list(found) + [t.text for t in tokens[:at]]:
         if word in UNSUPPORTED:
             unit.refuse(tokens[0], f"not in the subset: {UNSUPPORTED[word]} ({what})")
-            return Argument("position", word, tokens[at].text)
+            return Argument("unsupported", word, tokens[at].text)
     attribute = next((a for a in found if a in POSITIONS), None)
     if attribute:
         return position(unit, what, tokens[:at + 1], attribute, tokens[at].text)

@@ -41,6 +41,9 @@ MESSAGES = [(re.compile(pattern), feature) for pattern, feature in (
     (r"reinterpret_cast from .* casts away qualifiers", None),  # (device T *)p drops const in Metal
     (r"cannot initialize .* 'bool[234]'.*(int|short|long|char)\d?\b.*ext_vector_type", None),  # of a comparison
     (r"assigning to 'bool[234]'.*ext_vector_type", None),
+    (r"illegal vector component name ''([xyzw]+|[rgba]+)''", None),  # of a vector of bool
+    (r"cannot convert between vector and non-scalar values .*matrix<", None),  # a product with one in device memory
+    (r"no matching conversion for functional-style cast from .*matrix<.* to .*matrix<", None),  # the same
     (r"no viable overloaded operator\[\] for type '.*matrix<", None),  # a matrix in device memory
     (r"with const-qualified type|read-only variable|const-qualified variable", "write to a constant"),
     (r"c\+\+17|c\+\+1z|c\+\+20|c\+\+2a|-Wc\+\+", "C++17"),
@@ -381,13 +384,21 @@ class Strict(Unit):
             elif token.text == "(" and body:
                 i = self.cast(tokens, i, out)
                 continue
-            elif token.kind == "name" and (token.text in VECTORS or token.text in self.aliases or token.text == "vec"):
+            elif token.text == "static_cast" and tokens[i + 1].text == "<" and self.is_vector(tokens[i + 2].text):
+                out.append(f"{token.space}msl_make")  # a conversion, which clang does not know for its vectors
+                close = angle_close(tokens, i + 1, certain=True)
+                out.append(text_of(tokens[i + 1:close + 1]))
+                i = close
+            elif token.kind == "name" and self.is_vector(token.text):
                 i = self.construction(tokens, i, body, out)
                 continue
             else:
                 out.append(token.space + token.text)
             i += 1
         return "".join(out)
+
+    def is_vector(self, name):
+        return name in VECTORS or name in self.aliases or name == "vec"
 
     def type_end(self, tokens, i):
         """The index after a type's name at i, with its template arguments."""
@@ -422,8 +433,7 @@ class Strict(Unit):
             inner and inner[0].kind == "name" and close + 1 < len(tokens) and self.begins_operand(tokens[close + 1])
         if is_cast and inner[-1].text == "*" and any(t.text in SPACES for t in inner):
             opening = f"reinterpret_cast<{text_of(tokens[i + 1:close])}>("
-        elif is_cast and (inner[0].text in VECTORS or inner[0].text in self.aliases and len(inner) == 1
-                          or inner[0].text == "vec") and self.type_end(inner, 0) == len(inner):
+        elif is_cast and self.is_vector(inner[0].text) and self.type_end(inner, 0) == len(inner):
             opening = f"msl_make<{text_of(inner)}>("
         else:
             out.append(text_of(tokens[i:i + 1]))

@@ -211,8 +211,9 @@ template <class T, size_t N> struct array {
     MSL_WITH_VECTORS(M, char, name)                                                                                    \
     MSL_WITH_VECTORS(M, uchar, name)                                                                                   \
     MSL_WITH_VECTORS(M, short, name)                                                                                   \
-    MSL_WITH_VECTORS(M, ushort, name) MSL_WITH_VECTORS(M, int, name) MSL_WITH_VECTORS(M, uint, name)                   \
-        MSL_WITH_VECTORS(M, long, name) MSL_WITH_VECTORS(M, ulong, name)
+    MSL_WITH_VECTORS(M, ushort, name)                                                                                  \
+    MSL_WITH_VECTORS(M, int, name) MSL_WITH_VECTORS(M, uint, name) MSL_WITH_VECTORS(M, long, name)                     \
+        MSL_WITH_VECTORS(M, ulong, name)
 #define MSL_ALL(M, name) MSL_FLOATS(M, name) MSL_INTS(M, name)
 #define MSL_SCALARS(M, name)                                                                                           \
     M(char, name) M(uchar, name) M(short, name) M(ushort, name) M(int, name) M(uint, name) M(long, name) M(ulong, name)
@@ -339,6 +340,7 @@ template <class T, int C, int R> struct matrix {
     vec<T, R> columns[C];
     matrix() = default;
     explicit matrix(T);
+    template <class U> explicit matrix(matrix<U, C, R>);
     template <class... V, class = enable_if_t<sizeof...(V) == C>> matrix(V...);
     vec<T, R> &operator[](int);
     const vec<T, R> &operator[](int) const;
@@ -356,7 +358,9 @@ template <class T, int C, int R> matrix<T, C, R> operator+(matrix<T, C, R>, matr
 template <class T, int C, int R> matrix<T, C, R> operator-(matrix<T, C, R>, matrix<T, C, R>);
 template <class T, int C, int R> matrix<T, C, R> &operator+=(matrix<T, C, R> &, matrix<T, C, R>);
 template <class T, int C, int R> matrix<T, C, R> operator*(matrix<T, C, R>, T);
+template <class T, int C, int R> matrix<T, C, R> operator*(T, matrix<T, C, R>);
 template <class T, int C, int R> vec<T, R> operator*(matrix<T, C, R>, vec<T, C>);
+template <class T, int C, int R> vec<T, C> operator*(vec<T, R>, matrix<T, C, R>);
 template <class T, int C, int R, int K> matrix<T, C, R> operator*(matrix<T, K, R>, matrix<T, C, K>);
 template <class T, int C, int R> matrix<T, R, C> transpose(matrix<T, C, R>);
 

@@ -335,6 +335,10 @@ template <class T, int C, int R> struct matrix {
         for (int c = 0; c < C; c++)
             for (int r = 0; r < R; r++) column[c].at[r] = r == c ? diagonal : T(0);
     }
+    template <class U> explicit MSL_FUNCTION matrix(const matrix<U, C, R> &other)
+    {
+        for (int c = 0; c < C; c++) column[c] = vec<T, R>(other.column[c]);
+    }
     template <class... V, class = enable_if_t<sizeof...(V) == C && (C > 1)>> MSL_FUNCTION matrix(const V &...v)
     {
         int c = 0;
@@ -382,6 +386,14 @@ template <class T, int C, int R> MSL_FUNCTION vec<T, R> operator*(const matrix<T
     for (int c = 0; c < C; c++) sum += a.column[c] * v.at[c];
     return sum;
 }
+template <class T, int C, int R> MSL_FUNCTION vec<T, C> operator*(const vec<T, R> &v, const matrix<T, C, R> &a)
+{
+    vec<T, C> sum(T(0));
+    for (int c = 0; c < C; c++)
+        for (int r = 0; r < R; r++) sum.at[c] += v.at[r] * a.column[c].at[r];
+    return sum;
+}
+template <class T, int C, int R> MSL_FUNCTION matrix<T, C, R> operator*(T s, const matrix<T, C, R> &a) { return a * s; }
 template <class T, int C, int R, int K>
 MSL_FUNCTION matrix<T, C, R> operator*(const matrix<T, K, R> &a, const matrix<T, C, K> &b)
 {

@@ -1,0 +1,3 @@
+#include <metal_stdlib>
+namespace metal {}
+namespace simd = metal;
