@@ -264,8 +264,11 @@ static layer make_layer(const tw_problem *problem, int n)
 static double predict(const tw_problem *problem, const tw_cuda *cuda, const layer &l)
 {
     const bool wide = l.n == 256;
-    const double rate =
-        tw_cuda_rates_of(cuda).fma * (wide ? 0.62 : 0.52) * (problem->precision == TW_PRECISION_TF32 ? 8 : 16);
+    const double rate = tw_cuda_rates_of(cuda).fma *
+                        (wide         ? 0.68
+                         : l.n == 128 ? 0.5
+                                      : 0.38) *
+                        (problem->precision == TW_PRECISION_TF32 ? 8 : 16);
     const double numbers = ROW_BYTES / (double)tw_dtype_bytes(problem->in[0].dtype);
     const double step = 2.0 * TILE_M * l.n * numbers / rate, blocks = wide ? 1 : 2;
     const double rounds = ceil(l.tiles / (blocks * cuda->multiprocessors));

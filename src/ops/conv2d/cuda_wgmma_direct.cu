@@ -301,7 +301,7 @@ static layer make_layer(const tw_problem *problem, const tw_cuda *cuda, int n, i
 static double predict(const tw_problem *problem, const tw_cuda *cuda, const layer &l)
 {
     const tw_cuda_rates rates = tw_cuda_rates_of(cuda);
-    const double rate = rates.fma * (l.n == 128 ? 0.75 : 0.5) * (problem->precision == TW_PRECISION_TF32 ? 8 : 16);
+    const double rate = rates.fma * (l.n == 128 ? 0.75 : 0.62) * (problem->precision == TW_PRECISION_TF32 ? 8 : 16);
     const double numbers = ROW_BYTES / (double)tw_dtype_bytes(problem->in[0].dtype);
     const double step = 2.0 * TILE_PIXELS * l.n * numbers / rate,
                  rounds = ceil((double)l.tiles / cuda->multiprocessors);
