@@ -1,10 +1,11 @@
 /* Small networks in one launch. LeNet-5 is 0.8 MFLOP and 247 KB of weights: as a launch a layer it waits for launches, not
  * for arithmetic or memory. This kernel does a list of steps, one after the other, for one image a cluster: eight blocks of
- * 512 threads, with hardware barriers between them and each other's shared memory in reach (compute capability 9.0).
+ * 512 threads, with each other's shared memory in reach (compute capability 9.0).
  *
  * Every block keeps a whole copy of every activation of the launch in shared memory, in float32. A step's result is cut
- * into parts of channels and rows, one a block; who computes a number writes it into all eight copies, and a barrier of the
- * cluster stands before the next step. Where the next step is pooling or the like and alone reads a result, the parts are
+ * into parts of channels and rows, one a block; who computes a number sends it to all eight copies (st.async), and each
+ * block begins the next step when an mbarrier of its own has counted all bytes of the result: cheaper than a barrier of the
+ * cluster, which waits for all memory. Where the next step is pooling or the like and alone reads a result, the parts are
  * cut so that each block reads just what it wrote itself: then a barrier of the block is enough and nothing travels.
  * Overlapping windows make blocks compute some rows twice.
  *
@@ -43,6 +44,13 @@ struct alignas(16) program {
 };
 static_assert(sizeof(program) <= 4096, "a kernel's parameters");
 
+/* What shared memory begins with; activations, weights and biases follow. */
+struct resident {
+    program copy;
+    unsigned long long arrived[STEPS]; /* mbarriers: of each step's result that other blocks send */
+};
+static_assert(sizeof(resident) % 16 == 0, "what follows is read by 16 bytes");
+
 /* ---- on the device ---- */
 
 __device__ static inline void cluster_arrive(void)
@@ -74,10 +82,54 @@ __device__ static inline void cluster_barrier(void)
     cluster_wait();
 }
 
+__device__ static inline unsigned shared_address(const void *p)
+{
+    return (unsigned)__cvta_generic_to_shared(p);
+}
+
+/* An mbarrier that one thread arms for each phase. */
+__device__ static inline void make_counter(unsigned long long *counter)
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared_address(counter)) : "memory");
+#endif
+}
+
+__device__ static inline void publish_counters(void)
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+#endif
+}
+
+/* The phase ends when so many bytes have arrived. */
+__device__ static inline void arm(unsigned long long *counter, int bytes)
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(counter)), "r"(bytes)
+                 : "memory");
+#endif
+}
+
+__device__ static inline void wait_arrived(unsigned long long *counter, int parity)
+{
+#if __CUDA_ARCH__ >= 900
+    unsigned done;
+    do
+        asm volatile("{\n\t.reg .pred p;\n\t"
+                     "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], %2;\n\t"
+                     "selp.u32 %0, 1, 0, p;\n\t}"
+                     : "=r"(done)
+                     : "r"(shared_address(counter)), "r"(parity)
+                     : "memory");
+    while (!done);
+#endif
+}
+
 template <int BYTES> __device__ static inline void copy_async(float *to, const float *from)
 {
 #if __CUDA_ARCH__ >= 900
-    const unsigned shared = (unsigned)__cvta_generic_to_shared(to);
+    const unsigned shared = shared_address(to);
     if constexpr (BYTES == 16)
         asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared), "l"(from) : "memory");
     else
@@ -101,14 +153,16 @@ template <int GROUPS> __device__ static inline void wait_copies(void)
 }
 
 /* `to` is 16-byte aligned. */
-__device__ static void fetch(float *to, const float *from, int count)
+__device__ __noinline__ static void fetch(float *to, const float *from, int count)
 {
     const int whole = (size_t)from % 16 == 0 ? count / 4 * 4 : 0;
+#pragma unroll 1
     for (int i = 4 * threadIdx.x; i < whole; i += 4 * TW_SMALL_THREADS) copy_async<16>(to + i, from + i);
+#pragma unroll 1
     for (int i = whole + threadIdx.x; i < count; i += TW_SMALL_THREADS) copy_async<4>(to + i, from + i);
 }
 
-__device__ static void fetch_parameters(const tw_small_step &s, const tw_small_part &part, float *shared)
+__device__ __noinline__ static void fetch_parameters(const tw_small_step &s, const tw_small_part &part, float *shared)
 {
     const int channels = part.c1 - part.c0;
     if (s.kind == TW_SMALL_CONV2D) {
@@ -128,7 +182,7 @@ template <class T> __device__ static void widen(float *to, const T *from, int co
     for (int i = threadIdx.x; i < count; i += TW_SMALL_THREADS) to[i] = tw_widen(from[i]);
 }
 
-__device__ static void fetch_inputs(const program &p, int image, float *shared)
+__device__ __noinline__ static void fetch_inputs(const program &p, int image, float *shared)
 {
     for (int i = 0; i < p.n_staged; i++) {
         const staged &in = p.inputs[i];
@@ -160,11 +214,25 @@ __device__ static void execute(const tw_small_sink &sink, const tw_small_part &p
     }
 }
 
-/* All steps for each image of this cluster. */
-__device__ static void run(const program &p, float *shared, int rank)
+/* Every result that is sent: how many bytes of it this block will get. A thread a step. */
+__device__ static void arm_all(resident &r)
 {
-    for (int image = blockIdx.x; image < p.n; image += gridDim.x) {
+    if ((int)threadIdx.x < r.copy.count) {
+        const tw_small_step &s = r.copy.steps[threadIdx.x];
+        if (!s.local && s.out >= 0) arm(&r.arrived[threadIdx.x], s.c * s.h * s.w * (int)sizeof(float));
+    }
+    __syncwarp();
+}
+
+/* All steps for each image of this cluster. */
+__device__ static void run(resident &r, int rank)
+{
+    const program &p = r.copy;
+    float *shared = (float *)&r;
+    int parity = 0;
+    for (int image = blockIdx.x; image < p.n; image += gridDim.x, parity ^= 1) {
         if (image != (int)blockIdx.x) {
+            arm_all(r);
             cluster_barrier(); /* the last image's activations have been read */
             fetch_inputs(p, image, shared);
             commit();
@@ -173,11 +241,9 @@ __device__ static void run(const program &p, float *shared, int rank)
         }
         for (int i = 0; i < p.count; i++) {
             if (i == 1) wait_copies<0>();
-            if (i > 0 && p.steps[i - 1].local)
-                __syncthreads();
-            else if (i > 0)
-                cluster_barrier();
-            execute({p.steps[i], shared, image}, p.steps[i].parts[rank]);
+            if (i == 1 || (i > 1 && p.steps[i - 1].local)) __syncthreads();
+            if (i > 0 && !p.steps[i - 1].local && p.steps[i - 1].out >= 0) wait_arrived(&r.arrived[i - 1], parity);
+            execute({p.steps[i], shared, shared_address(&r.arrived[i]), image}, p.steps[i].parts[rank]);
         }
     }
 }
@@ -194,23 +260,28 @@ __device__ static void copy_program(float4 *to, const program *given)
 __global__ static void __launch_bounds__(TW_SMALL_THREADS, 1) small(const __grid_constant__ program given)
 {
     extern __shared__ float4 memory[];
-    float *shared = (float *)memory;
-    const program &own = *(const program *)memory;
+    resident &r = *(resident *)memory;
     const int rank = blockIdx.z;
-    cluster_arrive_first(); /* nobody writes into a block that has not begun */
     copy_program(memory, &given);
-    fetch_parameters(given.steps[0], given.steps[0].parts[rank], shared);
+    if (threadIdx.x < STEPS) {
+        make_counter(&r.arrived[threadIdx.x]);
+        publish_counters();
+    }
+    fetch_parameters(given.steps[0], given.steps[0].parts[rank], (float *)memory);
     tw_cuda_release();
     tw_cuda_wait();
-    if ((int)blockIdx.x < given.n) fetch_inputs(given, blockIdx.x, shared);
+    if ((int)blockIdx.x < given.n) fetch_inputs(given, blockIdx.x, (float *)memory);
     commit();
     __syncthreads();
-    for (int i = 1; i < own.count; i++) fetch_parameters(own.steps[i], own.steps[i].parts[rank], shared);
+    arm_all(r);
+    cluster_arrive_first(); /* nobody sends to a block that does not count yet */
+    for (int i = 1; i < r.copy.count; i++)
+        fetch_parameters(r.copy.steps[i], r.copy.steps[i].parts[rank], (float *)memory);
     commit();
     wait_copies<1>();
     __syncthreads();
     cluster_wait();
-    run(own, shared, rank);
+    run(r, rank);
 }
 
 /* ---- on the host: from a list of steps to a program ---- */
@@ -373,7 +444,7 @@ static int readers(const tw_step *steps, size_t count, size_t i)
 
 static size_t build(const tw_step *steps, size_t count, program *p)
 {
-    size_t bytes = sizeof *p; /* its copy in shared memory comes first */
+    size_t bytes = sizeof(resident);
     memset(p, 0, sizeof *p);
     p->n = images_of(steps[0].problem);
     p->count = (int)count;
@@ -453,7 +524,7 @@ extern "C" bool tw_small_supports(const tw_problem *problem, const tw_device *de
     *reason = "does no groups";
     if (describe(problem, &s) && s.kind == TW_SMALL_CONV2D && s.conv.groups != 1) return false;
     *reason = "an image's activations and a block's weights are more than shared memory holds";
-    const size_t bytes = shared_bytes(problem), most = (size_t)cuda->shared_bytes - sizeof(program);
+    const size_t bytes = shared_bytes(problem), most = (size_t)cuda->shared_bytes - sizeof(resident);
     return bytes <= most;
 }
 
@@ -470,7 +541,7 @@ extern "C" double tw_small_seconds(const tw_problem *problem, const tw_device *d
 extern "C" size_t tw_small_together(const tw_device *device, const tw_design *const *designs,
                                     const tw_problem *const *problems, size_t count)
 {
-    size_t bytes = sizeof(program), together = 0;
+    size_t bytes = sizeof(resident), together = 0;
     for (; together < count && together < STEPS && designs[together]->run == tw_small_run; together++) {
         bytes += shared_bytes(problems[together]);
         if (bytes > (size_t)((const tw_cuda *)device)->shared_bytes) break;

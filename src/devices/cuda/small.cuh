@@ -56,6 +56,7 @@ __host__ __device__ static inline int tw_small_terms(const tw_conv2d &p)
 struct tw_small_sink {
     const tw_small_step &step;
     float *shared;
+    unsigned arrived; /* the step's mbarrier in shared memory, which counts the bytes that arrive */
     int image;
 
     /* As the precision stores it, so that a value is the same whoever reads it and wherever it lies. */
@@ -63,18 +64,20 @@ struct tw_small_sink {
     {
         return step.dtype == TW_F16 ? (float)__half(v) : step.dtype == TW_BF16 ? (float)__nv_bfloat16(v) : v;
     }
-    /* Into one block's copy. */
+    /* Into one block's copy; its mbarrier counts it. */
     __device__ void pass(int index, float v, int rank) const
     {
 #if __CUDA_ARCH__ >= 900
         const unsigned own = (unsigned)__cvta_generic_to_shared(shared + step.out + index);
-        asm volatile("{\n\t.reg .u32 there;\n\t"
-                     "mapa.shared::cluster.u32 there, %0, %1;\n\t"
-                     "st.shared::cluster.f32 [there], %2;\n\t}" ::"r"(own),
-                     "r"(rank), "f"(v)); /* barriers order it: they are volatile too */
+        asm volatile(
+            "{\n\t.reg .u32 there, counter;\n\t"
+            "mapa.shared::cluster.u32 there, %0, %2;\n\t"
+            "mapa.shared::cluster.u32 counter, %1, %2;\n\t"
+            "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.f32 [there], %3, [counter];\n\t}" ::"r"(own),
+            "r"(arrived), "r"(rank), "f"(v));
 #endif
     }
-    __device__ void write(int index, float v) const
+    __device__ __noinline__ void write(int index, float v) const
     {
         const size_t at = (size_t)image * step.c * step.h * step.w + index;
         if (step.dtype == TW_F16)
