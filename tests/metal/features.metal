@@ -78,7 +78,7 @@ kernel void vector_arithmetic(device float *out [[buffer(0)]])
     int4 i = int4(1, 2, 3, 4) * 2 + int4(3, 4, 5, 6);
     out[0] = float(i.x);
     out[1] = float((i << 1).y / 2);
-    out[2] = (-float3(1.0f, 3.0f, 5.0f)).y;
+    out[2] = (-(+float3(1.0f, 3.0f, 5.0f))).y;
     out[3] = (float2(1.0f, 2.0f) / 4.0f).y;
     bool4 b = float4(1.0f, 2.0f, 3.0f, 4.0f) > 2.5f;
     out[4] = float(any(b));
@@ -501,13 +501,13 @@ kernel void not_a_number(device float *out [[buffer(0)]], const device float *in
 }
 
 // run: --threads 1 --threadgroups 1 --buffer 0=zeros:float32:8
-// gives: 11 5 25 5 -3 1 0.6 25
+// gives: 11 5 25 5 -3 1 0.6 28
 kernel void geometry(device float *out [[buffer(0)]])
 {
     float2 a = float2(1.0f, 2.0f), b = float2(3.0f, 4.0f);
     float3 c = cross(float3(1.0f, 2.0f, 3.0f), float3(4.0f, 5.0f, 6.0f));
     float values[8] = {dot(a, b), length(b), length_squared(b), distance(b, float2(0.0f)), c.z, length(normalize(b)),
-                       normalize(b).x, distance_squared(b, float2(0.0f))};
+                       normalize(b).x, distance_squared(b, float2(0.0f)) + dot(a, 1)};
     for (int i = 0; i < 8; i++) out[i] = values[i];
 }
 
@@ -593,6 +593,10 @@ template [[host_name("doubled_float")]] kernel void doubled<float>(device float 
 // run: --threads 3 --threadgroups 1 --buffer 0=float16:1,2,3
 // gives: 2 4 6
 template [[host_name("doubled_half")]] kernel void doubled<half>(device half *, uint);
+
+// run: --threads 2 --threadgroups 1 --buffer 0=float32:0,1
+// gives: -1 -2.718281828
+kernel void exp(device float *out [[buffer(0)]], uint i [[thread_position_in_grid]]) { out[i] = -metal::exp(out[i]); }
 
 #define TIMES(n, x) ((n) * (x))
 #if defined(__METAL_VERSION__) && __METAL_VERSION__ >= 300

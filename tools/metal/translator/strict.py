@@ -13,9 +13,8 @@ import tempfile
 from .families import check_family
 from .signature import POSITIONS, UNSUPPORTED, read_kernel
 from .tokens import (CLOSING, SPACES, Refused, angle_close, close_of, split, take_attributes, text_of, words)
-from .unit import Unit
+from .unit import SCALARS, Unit
 
-SCALARS = ("float", "half", "bfloat", "char", "uchar", "short", "ushort", "int", "uint", "long", "ulong", "bool")
 VECTORS = {f"{packed}{t}{n}" for t in SCALARS for n in "234" for packed in ("", "packed_")}
 ATTRIBUTES = POSITIONS | set(UNSUPPORTED) | {
     "buffer", "threadgroup", "function_constant", "host_name", "kernel", "max_total_threads_per_threadgroup", "unused",

@@ -1,6 +1,6 @@
 """The end of a translated file: an entry for each kernel, and the tables that msl_abi.h describes."""
 from .tokens import Refused
-from .unit import BARRIERS, MATRICES
+from .unit import BARRIERS, MATRICES, kernel_name
 
 
 # After the author's code, still in its namespace.
@@ -27,7 +27,7 @@ def entry_points(unit):
     for host in names:
         if names.count(host) > 1:
             raise Refused(None, f"two kernels have the name {host}")
-    return [(host, k, "::".join(k.scope + [k.name]) + arguments) for host, k, arguments in points]
+    return [(host, k, "::".join(k.scope + [kernel_name(k.name)]) + arguments) for host, k, arguments in points]
 
 
 def facts(unit, kernel):

@@ -13,10 +13,16 @@ BARRIERS = {"threadgroup_barrier"}
 MATRICES = {"simdgroup_matrix", "simdgroup_float8x8", "simdgroup_half8x8", "simdgroup_bfloat8x8", "simdgroup_load",
             "simdgroup_store", "simdgroup_multiply", "simdgroup_multiply_accumulate"}
 ASSIGNMENTS = {"=", "+=", "-=", "*=", "/="}
+SCALARS = ("float", "half", "bfloat", "char", "uchar", "short", "ushort", "int", "uint", "long", "ulong", "bool")
 COMPONENTS = ("xyzw", "rgba")
 # Before a '(' that opens no function's parameters.
 NO_FUNCTION = {"alignas", "decltype", "static_assert", "explicit", "__attribute__"}
 MAX_VARIABLES = 1024
+
+
+def kernel_name(name):
+    """In C++, where a kernel called exp must not overload Metal's exp."""
+    return f"msl_kernel_{name}"
 
 
 class Unit:
@@ -216,8 +222,8 @@ class Unit:
             self.note(name, [], tokens[equals:])
             return (f"{lead}static const struct {{ operator {kind}() const "
                     f"{{ return {value.strip().lstrip('=')}; }} }} {name}{{}};")
-        is_array = any(t.text == "[" for t in declared)
-        static = "static const" if is_array else "static constexpr"
+        is_constexpr = any(t.text == "constexpr" for t in tokens[:equals]) and declared[0].text in SCALARS
+        static = "static constexpr" if is_constexpr else "static const"
         return f"{lead}{static} {text_of(declared).strip()}{value};"
 
     def function(self, tokens, start, i, parameters, opening, close, inside, out):
@@ -234,6 +240,8 @@ class Unit:
         if is_kernel:
             self.kernels[name] = read_kernel(self, name, head, split_parameters, attributes, i > start)
         self.note(name, head, tokens[parameters[1]:close])
+        if is_kernel:
+            head = [Token(t.space, kernel_name(name), t.kind, t.place) if t.text == name else t for t in head]
         head_text = self.code([t for t in head if t.text != "kernel"])
         head_text = self.code(tokens[start:i]) + (self.lead(head_text, "static ") if is_kernel else head_text)
         head_text = self.keep_lines(head_text, tokens[start:parameters[0]])
@@ -285,6 +293,8 @@ class Unit:
             elif token.text == "threadgroup" and body and self.threadgroup_declaration(tokens, i):
                 i = self.threadgroup_variables(tokens, i, in_kernel, out)
                 continue
+            elif token.text in self.kernels and [t.text for t in tokens[max(0, i - 2):i]] == ["decltype", "("]:
+                out.append(token.space + kernel_name(token.text))
             elif token.kind == "name" and token.text in SPACES:
                 near = {t.text for t in tokens[max(0, i - 1):i + 2]}
                 out.append(token.space + ("const" if token.text == "constant" and "const" not in near else ""))

@@ -211,10 +211,11 @@ template <int N> MSL_FUNCTION bool all(vec<bool, N> v)
     return result;
 }
 
-template <class T, int N> MSL_FUNCTION T dot(const vec<T, N> &a, const vec<T, N> &b)
+template <class A, class B> MSL_FUNCTION typename shape<paired<A, B>>::scalar dot(const A &a, const B &b)
 {
+    typedef typename shape<paired<A, B>>::scalar T;
     T sum = T(0);
-    for (int i = 0; i < N; i++) sum += a.at[i] * b.at[i];
+    for (int i = 0; i < shape<paired<A, B>>::count; i++) sum += component<T>(a, i) * component<T>(b, i);
     return sum;
 }
 template <class T, int N> MSL_FUNCTION T length_squared(const vec<T, N> &v) { return dot(v, v); }

@@ -315,6 +315,7 @@ template <class T, int N> MSL_FUNCTION vec<T, N> operator-(vec<T, N> a)
     for (int i = 0; i < N; i++) a.at[i] = -a.at[i];
     return a;
 }
+template <class T, int N> MSL_FUNCTION vec<T, N> operator+(vec<T, N> a) { return a; }
 template <class T, int N> MSL_FUNCTION vec<T, N> operator~(vec<T, N> a)
 {
     for (int i = 0; i < N; i++) a.at[i] = ~a.at[i];
