@@ -230,10 +230,12 @@ class Unit:
         head, attributes = take_attributes(tokens[i:parameters[0]])
         is_kernel = any(t.text == "kernel" for t in head) or any(n.text == "kernel" for n, _ in attributes)
         name = next((t.text for t in reversed(head) if t.kind == "name"), "")
-        signature, body = self.spaceless(tokens[start:opening]), self.spaceless(tokens[opening:close])
-        if self.seen.setdefault((*self.scope, *signature), body) != body:
+        after = [t for t in tokens[parameters[1] + 1:opening] if t.text not in SPACES]
+        signature = (*self.scope, *self.spaceless(tokens[start:parameters[1]]), any(t.text == "const" for t in after))
+        body = self.spaceless(after + tokens[opening:close])
+        if self.seen.setdefault(signature, body) != body:
             raise Refused(head[-1], f"overloads: those of {name} differ in address spaces, and in what they do")
-        if self.seen[(*self.scope, *signature)] is not body:  # a twin for another address space: here they are one
+        if self.seen[signature] is not body:  # a twin for another address space: here they are one
             out.append("\n" * text_of(tokens[start:close + 1]).count("\n"))
             return
         split_parameters = [take_attributes(p) for p in split(tokens[parameters[0] + 1:parameters[1]])]
@@ -248,9 +250,8 @@ class Unit:
         passed = [self.code(p) for p, _ in split_parameters]
         if is_kernel:
             passed.insert(0, "const ::msl::group &msl_group")
-        after = self.code([t for t in tokens[parameters[1] + 1:opening] if t.text not in SPACES])
         given = self.keep_lines(", ".join(passed), tokens[parameters[0] + 1:parameters[1] + 1])
-        text = f"{head_text}{text_of(tokens[parameters[0]:parameters[0] + 1])}{given}){after}"
+        text = f"{head_text}{text_of(tokens[parameters[0]:parameters[0] + 1])}{given}){self.code(after)}"
         before = self.variables
         out.append(text + self.code(tokens[opening:close + 1], body=True, in_kernel=is_kernel))
         if self.variables > before:

@@ -432,14 +432,28 @@ template <> struct numeric_limits<float> {
     static MSL_FUNCTION constexpr float infinity() { return __builtin_inff(); }
     static MSL_FUNCTION constexpr float quiet_NaN() { return __builtin_nanf(""); }
 };
+#ifdef __CUDACC__
+#define MSL_HALF_CONSTANT MSL_FUNCTION
+#else
+#define MSL_HALF_CONSTANT MSL_FUNCTION constexpr
+#endif
 template <> struct numeric_limits<half> {
-    static MSL_FUNCTION half lowest() { return half(-65504.0f); }
-    static MSL_FUNCTION half min() { return half(6.103515625e-5f); }
-    static MSL_FUNCTION half max() { return half(65504.0f); }
-    static MSL_FUNCTION half epsilon() { return half(9.765625e-4f); }
-    static MSL_FUNCTION half infinity() { return half(__builtin_inff()); }
-    static MSL_FUNCTION half quiet_NaN() { return half(__builtin_nanf("")); }
+    static MSL_HALF_CONSTANT half lowest() { return half(-65504.0f); }
+    static MSL_HALF_CONSTANT half min() { return half(6.103515625e-5f); }
+    static MSL_HALF_CONSTANT half max() { return half(65504.0f); }
+    static MSL_HALF_CONSTANT half epsilon() { return half(9.765625e-4f); }
+    static MSL_HALF_CONSTANT half infinity() { return half(__builtin_inff()); }
+    static MSL_HALF_CONSTANT half quiet_NaN() { return half(__builtin_nanf("")); }
 };
+template <> struct numeric_limits<bfloat> {
+    static MSL_HALF_CONSTANT bfloat lowest() { return bfloat(-3.3895314e38f); }
+    static MSL_HALF_CONSTANT bfloat min() { return bfloat(1.175494351e-38f); }
+    static MSL_HALF_CONSTANT bfloat max() { return bfloat(3.3895314e38f); }
+    static MSL_HALF_CONSTANT bfloat epsilon() { return bfloat(7.8125e-3f); }
+    static MSL_HALF_CONSTANT bfloat infinity() { return bfloat(__builtin_inff()); }
+    static MSL_HALF_CONSTANT bfloat quiet_NaN() { return bfloat(__builtin_nanf("")); }
+};
+#undef MSL_HALF_CONSTANT
 
 enum class mem_flags : uint { mem_none = 0, mem_device = 1, mem_threadgroup = 2, mem_texture = 4 };
 MSL_FUNCTION constexpr mem_flags operator|(mem_flags a, mem_flags b) { return mem_flags(uint(a) | uint(b)); }
