@@ -198,14 +198,8 @@ __device__ __noinline__ static void fetch_inputs(const program &p, int image, fl
 
 __device__ static void execute(const tw_small_sink &sink, const tw_small_part &part)
 {
-    const tw_conv2d &conv = sink.step.conv;
     switch (sink.step.kind) {
-    case TW_SMALL_CONV2D:
-        if (conv.pt | conv.pl | conv.pb | conv.pr)
-            tw_small_conv2d<true>(sink, part);
-        else
-            tw_small_conv2d<false>(sink, part);
-        break;
+    case TW_SMALL_CONV2D: tw_small_conv2d(sink, part); break;
     case TW_SMALL_LINEAR: tw_small_linear(sink, part); break;
     case TW_SMALL_POOL: tw_small_pool(sink, part); break;
     case TW_SMALL_CLIP: tw_small_clip(sink, part); break;
