@@ -71,9 +71,19 @@ def run(case, libraries):
     return wrong and f"{wrong}: {done.stdout[:600]}"
 
 
+def missing():
+    """What a machine lacks, or None."""
+    clang = os.environ.get("MSL_CLANG", "clang++-19")
+    if not shutil.which(clang):
+        return f"no {clang}"
+    runtime = subprocess.run([clang, f"-print-file-name=libclang_rt.asan-{os.uname().machine}.so"],
+                             stdout=subprocess.PIPE, text=True).stdout.strip()
+    return None if os.path.isabs(runtime) else "no sanitizers' runtime (libclang-rt-19-dev)"
+
+
 def main():
-    if not shutil.which(os.environ.get("MSL_CLANG", "clang++-19")):
-        print("SKIP no clang++-19\n0 passed, 0 failed, 1 skipped")
+    if missing():
+        print(f"SKIP {missing()}\n0 passed, 0 failed, 1 skipped")
         return
     cases = read_cases()
     failed = 0

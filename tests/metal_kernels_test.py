@@ -351,10 +351,11 @@ def main():
     if sys.argv[1:2] == ["--run"]:
         run_file(*sys.argv[2:])
         return
-    if not shutil.which(os.environ.get("MSL_CLANG", "clang++-19")):
-        print("SKIP no clang++-19\n0 passed, 0 failed, 1 skipped")
-        return
     mslrun = load_mslrun()
+    clang = os.environ.get("MSL_CLANG", "clang++-19")
+    if not shutil.which(clang) or not os.path.isabs(mslrun.sanitizer_environment("asan")["LD_PRELOAD"]):
+        print(f"SKIP no {clang} with its sanitizers' runtime\n0 passed, 0 failed, 1 skipped")
+        return
     names = ["features"] + sorted({file for file, *_ in OTHERS})
     jobs = [(name, mode) for name in names for mode in MODES]
     passed = failed = 0

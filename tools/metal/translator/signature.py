@@ -1,7 +1,7 @@
 """A kernel's parameters: which buffer, threadgroup argument or position each one is, and what is wrong with it."""
 import re
 
-from .tokens import SPACES, words
+from .tokens import SPACES, Refused, words
 
 # Positions whose declarations must have one shape: all scalars, or all vectors of as many components.
 GRID_POSITIONS = {
@@ -115,6 +115,8 @@ def read_kernel(unit, name, head, parameters, attributes, template):
         unit.refuse(first, f"kernel's result: kernel {name} must return void")
     if name in unit.kernels:
         unit.refuse(first, f"overloaded kernel: kernel {name} is defined twice")
+    if any(not words(plain) for plain, _ in parameters):
+        raise Refused(first, f"syntax: kernel {name} has a parameter without a type")
     arguments = [argument(unit, name, plain, found) for plain, found in parameters]
     number_buffers(unit, first, name, arguments)
     shapes = {components(words(plain)) for plain, found in parameters

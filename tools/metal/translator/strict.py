@@ -12,7 +12,8 @@ import tempfile
 
 from .families import check_family
 from .signature import POSITIONS, UNSUPPORTED, read_kernel
-from .tokens import (CLOSING, SPACES, Refused, angle_close, close_of, split, take_attributes, text_of, words)
+from .tokens import (SPACES, Refused, angle_close, close_of, split, statement_end, take_attributes,
+                     text_of, words)
 from .unit import SCALARS, Unit
 
 VECTORS = {f"{packed}{t}{n}" for t in SCALARS for n in "234" for packed in ("", "packed_")}
@@ -127,6 +128,8 @@ class Strict(Unit):
 
     def alias(self, tokens, i):
         end = next((k for k in range(i, len(tokens)) if tokens[k].text in (";", "{")), i)
+        if end < i + 2:
+            return
         if tokens[i].text == "using" and tokens[i + 1].text != "namespace":
             self.aliases.add(tokens[i + 1].text)
         elif tokens[i].text == "typedef" and tokens[end].text == ";":
@@ -341,10 +344,7 @@ class Strict(Unit):
             self.refuse(tokens[0], "program scope: a constant needs a value or [[function_constant(n)]]")
 
     def instance(self, tokens, i, out):
-        end = i
-        while tokens[end].text != ";":
-            end = close_of(tokens, end) if tokens[end].text in CLOSING else end
-            end += 1
+        end = statement_end(tokens, i)
         rest, attributes = take_attributes(tokens[i + 1:end + 1])
         is_kernel = any(t.text == "kernel" for t in rest) or any(n.text == "kernel" for n, _ in attributes)
         name = next((t.text for t in rest if t.text in self.kernels), None)
@@ -474,10 +474,7 @@ class Strict(Unit):
     def threadgroup_variables(self, tokens, i, in_kernel, out):
         if not in_kernel:
             self.refuse(tokens[i], "threadgroup variable: only in a kernel's body")
-        end = i
-        while tokens[end].text != ";":
-            end = close_of(tokens, end) if tokens[end].text in CLOSING else end
-            end += 1
+        end = statement_end(tokens, i)
         names = []
         for part in split(words(tokens[i:end]), angles=True):
             stop = next((k for k, t in enumerate(part) if t.text in ("[", "=", "{")), len(part))
@@ -576,8 +573,8 @@ def recursion(unit, clang, source):
 
 def check_strictly(unit, tokens, clang):
     """Everything found, as (place, message), in the order of the lines; unit is a Strict."""
-    unit.scan(tokens)
     try:
+        unit.scan(tokens)
         text = unit.declarations(tokens, 0, len(tokens), "namespace")
     except Refused as refused:
         unit.refuse(refused.token, refused.message)

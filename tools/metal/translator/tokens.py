@@ -73,6 +73,17 @@ def close_of(tokens, i):
     raise Refused(tokens[i], f"'{tokens[i].text}' is never closed")
 
 
+def statement_end(tokens, i):
+    """The index of the ';' that ends what begins at i."""
+    j = i
+    while j < len(tokens) and tokens[j].text != ";":
+        j = close_of(tokens, j) if tokens[j].text in CLOSING else j
+        j += 1
+    if j >= len(tokens):
+        raise Refused(tokens[i], f"syntax: no ';' ends what begins with '{tokens[i].text}'")
+    return j
+
+
 def angle_close(tokens, i, certain=False):
     """The index of the '>' that closes the '<' at i, or -1 where that is a comparison, unless it certainly is none."""
     depth, j = 0, i
@@ -117,7 +128,7 @@ def take_attributes(tokens):
     while i < len(tokens):
         if tokens[i].text == "[" and i + 1 < len(tokens) and tokens[i + 1].text == "[" and not tokens[i + 1].space:
             end = close_of(tokens, i)
-            for part in split(words(tokens[i + 2:end - 1]), angles=False):
+            for part in filter(None, split(words(tokens[i + 2:end - 1]), angles=False)):
                 argument = text_of(part[2:-1]).strip() if len(part) > 2 and part[1].text == "(" else None
                 found.append((part[0], argument))
             if i > 0 and "\n" in tokens[i].space:

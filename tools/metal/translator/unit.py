@@ -7,7 +7,8 @@ threadgroup as a first parameter, function constants become variables that a lau
 import re
 
 from .signature import UNSUPPORTED, read_kernel
-from .tokens import (CLOSING, SPACES, Refused, Token, angle_close, close_of, split, take_attributes, text_of, words)
+from .tokens import (SPACES, Refused, Token, angle_close, close_of, split, statement_end, take_attributes,
+                     text_of, words)
 
 BARRIERS = {"threadgroup_barrier"}
 MATRICES = {"simdgroup_matrix", "simdgroup_float8x8", "simdgroup_half8x8", "simdgroup_bfloat8x8", "simdgroup_load",
@@ -96,10 +97,7 @@ class Unit:
 
     def instance(self, tokens, i, out):
         """template [[host_name("x")]] kernel void k<4, float>(...);"""
-        end = i
-        while tokens[end].text != ";":
-            end = close_of(tokens, end) if tokens[end].text in CLOSING else end
-            end += 1
+        end = statement_end(tokens, i)
         rest, attributes = take_attributes(tokens[i + 1:end])
         host = next((argument for name, argument in attributes if name.text == "host_name"), None)
         rest = words(rest)
@@ -179,9 +177,7 @@ class Unit:
             j += 1
 
     def type(self, tokens, start, opening, close, type_word, out):
-        end = close + 1
-        while tokens[end].text != ";":
-            end += 1
+        end = statement_end(tokens, close + 1)
         name = next((t.text for t in reversed(tokens[start:opening]) if t.kind == "name"), "")
         self.scope.append(name)
         body = self.code(tokens[opening + 1:close]) if type_word == "enum" else \
@@ -345,21 +341,18 @@ class Unit:
             k -= 1
         if k >= 0 and tokens[k].text not in (";", "{", "}", ":"):
             return False
-        end = i
-        while tokens[end].text not in (";", "=", "["):
-            if tokens[end].text in ("*", "&", "("):
+        for token in tokens[i:]:
+            if token.text in ("*", "&", "("):
                 return False
-            end += 1
-        return True
+            if token.text in (";", "=", "["):
+                return True
+        return False
 
     def threadgroup_variables(self, tokens, i, in_kernel, out):
         """threadgroup float a[4], b; : one reference each, with a number by which the runtime knows it."""
         if not in_kernel:
             raise Refused(tokens[i], "threadgroup variable: only in a kernel's body")
-        end = i
-        while tokens[end].text != ";":
-            end = close_of(tokens, end) if tokens[end].text in CLOSING else end
-            end += 1
+        end = statement_end(tokens, i)
         rest = [t for t in tokens[i + 1:end] if t.kind != "line"]
         name_at = 0  # the first declared name: the last name before '[', ',' or the end
         for k, token in enumerate(rest):
