@@ -33,7 +33,8 @@ INTEGERS = {"empty": [], "two": [2], "a_row": [[1, 3]], "a_column": [[1], [20]],
 
 CONSTANTS = {"w": rand(2, 4, 3), "w_t": rand(3, 3, 4), "left": rand(4, 5, 6), "left_t": rand(5, 6, 5),
              "row": rand(6, 1, 3), "column": rand(7, 5, 1), "all": rand(8, 5, 7), "one_w": rand(9, 1, 4, 3),
-             "vector": rand(10, 4), "bias": rand(11, 3), "scalar": rand(12)}
+             "vector": rand(10, 4), "bias": rand(11, 3), "scalar": rand(12), "ones": np.ones(3, np.float32),
+             "sizes": np.array([-1, 60.5]), "no_sizes": np.array([-1, np.nan])}
 C = CONSTANTS
 
 
@@ -118,6 +119,17 @@ CASES = [
     ("ReduceMean of no axes is of all", reduction("ReduceMean", 0, True, 18), "over the batch"),
     ("2x1 and 1x2 integers make 2x2", arithmetic("a_column", "a_row"), "Add of 2 and 2 integers"),
     ("an integer of a higher rank", arithmetic("empty", "one"), "Add of 0 and 1 integers"),
+    ("a real constant that becomes a size", (8, [helper.make_node("Cast", ["sizes"], ["s"], to=TensorProto.INT64),
+                                                 helper.make_node("Reshape", ["x", "s"], ["y"])]), X),
+    ("NaN that becomes a size", (8, [helper.make_node("Cast", ["no_sizes"], ["s"], to=TensorProto.INT64),
+                                     helper.make_node("Reshape", ["x", "s"], ["y"])]), "Cast of nan to an integer"),
+    *((f"BatchNormalization of opset {opset} whose further outputs nobody reads",
+       (opset, [helper.make_node("BatchNormalization", ["x", "ones", "ones", "ones", "ones"], ["y", "m", "v", "sm", "sv"],
+                                 name="node")]), "BatchNormalization in training mode") for opset in (9, 13)),
+    ("operators behind a refused one", (13, [helper.make_node("Erf", ["x"], ["a"], name="first"),
+                                             helper.make_node("Relu", ["a"], ["b"]),
+                                             helper.make_node("Det", ["b"], ["y"], name="second")]),
+     '2 operators are not supported: Erf ("first"), Det ("second")'),
 ]
 
 

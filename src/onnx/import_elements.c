@@ -261,8 +261,10 @@ void tw_onnx_batch_normalization(tw_onnx_node *n)
     static const char *const parts[] = {"weight", "bias", "running_mean", "running_var"};
     tw_onnx_value *x = tw_onnx_activation(n, 0);
     float epsilon = tw_onnx_float(n, "epsilon", 1e-5f);
+    /* Before opset 14 further outputs, whoever reads them, are what says training. */
     bool training = tw_onnx_int(n, "training_mode", 0) != 0;
-    for (int i = 1; i < 5; i++) training = training || tw_onnx_output_used(n, i);
+    for (size_t i = 1; i < n->proto->n_output && i < 5; i++)
+        training = training || (n->import->opset < 14 ? *n->proto->output[i] : tw_onnx_output_used(n, (int)i));
     if (training) tw_onnx_refuse(n, "in training mode");
     if (n->import->opset < 9 && !tw_onnx_int(n, "spatial", 1)) tw_onnx_refuse(n, "with spatial 0");
     if (!x || !has_channels(n, x)) return;
@@ -432,6 +434,28 @@ static bool is_float_type(int64_t type)
            type == ONNX__TENSOR_PROTO__DATA_TYPE__BFLOAT16 || type == ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE;
 }
 
+/* Real constants that become integers, as exported sizes do; fractions are dropped. */
+static void cast_to_integers(tw_onnx_node *n, const tw_onnx_value *x)
+{
+    enum { EXACT = 1 << 24 }; /* float32 holds all integers up to here */
+    const float *reals = tw_onnx_floats(n, &x->constant);
+    const size_t count = (size_t)tw_onnx_elements(&x->shape);
+    if (!reals) return;
+    tw_onnx_number *numbers = tw_onnx_alloc(n->import, count ? count : 1, sizeof *numbers);
+    if (!numbers) {
+        tw_onnx_fatal(n);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!(fabsf(reals[i]) <= EXACT)) {
+            tw_onnx_refuse(n, "of %g to an integer", (double)reals[i]);
+            return;
+        }
+        numbers[i].constant = (int64_t)reals[i];
+    }
+    tw_onnx_set_numbers(n, numbers, &x->shape);
+}
+
 /* Real numbers stay float32 here, whatever the file calls them; integers stay integers. */
 void tw_onnx_cast(tw_onnx_node *n)
 {
@@ -442,6 +466,10 @@ void tw_onnx_cast(tw_onnx_node *n)
     bool integer = to == ONNX__TENSOR_PROTO__DATA_TYPE__INT64 || to == ONNX__TENSOR_PROTO__DATA_TYPE__INT32;
     if ((real && is_float_type(to)) || (!real && integer)) {
         tw_onnx_set_same(n, x, NULL);
+        return;
+    }
+    if (x->kind == TW_ONNX_CONSTANT && real && integer) {
+        cast_to_integers(n, x);
         return;
     }
     int count;

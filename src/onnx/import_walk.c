@@ -261,14 +261,13 @@ static bool inputs_known(tw_onnx_node *n)
 static tw_status run_node(tw_onnx_import *import, int index)
 {
     tw_onnx_node n = {.import = import, .proto = import->proto->node[index], .index = index};
-    if (inputs_known(&n)) {
-        bool standard = !*n.proto->domain || strcmp(n.proto->domain, "ai.onnx") == 0;
-        tw_onnx_handler handler = standard ? tw_onnx_find_handler(n.proto->op_type) : NULL;
-        if (handler)
-            handler(&n);
-        else
-            tw_onnx_refuse(&n, NULL);
-    }
+    bool standard = !*n.proto->domain || strcmp(n.proto->domain, "ai.onnx") == 0;
+    tw_onnx_handler handler = standard ? tw_onnx_find_handler(n.proto->op_type) : NULL;
+    bool known = inputs_known(&n);
+    if (n.status == TW_OK && !handler)
+        tw_onnx_refuse(&n, NULL); /* behind another refusal too: all are listed at once */
+    else if (known)
+        handler(&n);
     if (n.status != TW_OK && n.status != TW_UNAVAILABLE) return n.status;
     tw_status status = tw_graph_check(import->graph, &import->error);
     if (status != TW_OK) return status;
