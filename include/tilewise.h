@@ -274,7 +274,9 @@ typedef struct tw_onnx_desc {
 /* Reads an ONNX model (onnx.ai; opset 7 to 22) into a graph whose weights are views of the mapped file, or of external
  * data files inside the model's folder, wherever their layout allows. Nodes keep their names (an unnamed node has its
  * first output's), parameters their initialisers' as aliases. The first dimension of every input is the batch, whatever
- * the file says of it. Constants are folded; what has no operator here is named, all of it in one error (TW_INVALID). */
+ * the file says of it, unless the model mixes its images (a Reshape to [1][-1]): then all of them are one. A graph's values
+ * have 2 or 4 dimensions: [n][c][w] becomes [n][c][1][w], more than 4 [n][features]. Constants are folded; operators that
+ * are not there are named, all of them in one error (TW_INVALID). */
 tw_status tw_onnx_read(const char *path, const tw_onnx_desc *desc, tw_graph **graph, tw_error *error);
 /* Writes a graph with its bound parameters as ONNX, opset 17, IR version 8, with a free batch, through a temporary
  * name. Values keep their names. A file of 2 GiB or more, protobuf's limit, is refused. */
