@@ -329,7 +329,7 @@ static tw_status open_network(classifier *c, int d, tw_error *error)
 {
     const cli_options *options = c->options;
     tw_device *device;
-    tw_status status = cli_device_open(options->devices.items[d], options->threads.items[0], &device, error);
+    tw_status status = cli_device_open(options, options->devices.items[d], options->threads.items[0], &device, error);
     if (status != TW_OK) return status;
     const cli_setting setting = {device, options->precisions.items[0], c->batch, options->designs.items[0]};
     status = cli_network_open(options, &c->model, &setting, &c->networks[d], error);
@@ -449,9 +449,9 @@ const cli_command cli_classify = {
                 "  find photos -name '*.jpg' -print0 | tilewise classify model.onnx --files-from - -0 -o jsonl",
     .options = CLI_BIT(CLI_TOP) | CLI_BIT(CLI_LABELS) | CLI_BIT(CLI_LAYERS) | CLI_BIT(CLI_RECURSIVE) |
                CLI_BIT(CLI_FILES_FROM) | CLI_BIT(CLI_NULL) | CLI_BIT(CLI_WEIGHTS) | CLI_BIT(CLI_SEED) |
-               CLI_BIT(CLI_DEVICE) | CLI_BIT(CLI_DESIGN) | CLI_BIT(CLI_FALLBACK) | CLI_BIT(CLI_PRECISION) |
-               CLI_BIT(CLI_THREADS) | CLI_BIT(CLI_BATCH) | CLI_BIT(CLI_IMAGE_SIZE) | CLI_BIT(CLI_FORMAT) |
-               CLI_BIT(CLI_HELP) | CLI_PREPROCESSING,
+               CLI_BIT(CLI_DEVICE) | CLI_BIT(CLI_FAMILY) | CLI_BIT(CLI_DESIGN) | CLI_BIT(CLI_FALLBACK) |
+               CLI_BIT(CLI_PRECISION) | CLI_BIT(CLI_THREADS) | CLI_BIT(CLI_BATCH) | CLI_BIT(CLI_IMAGE_SIZE) |
+               CLI_BIT(CLI_FORMAT) | CLI_BIT(CLI_HELP) | CLI_PREPROCESSING,
     .lists = CLI_BIT(CLI_DEVICE),
     .min_arguments = 1,
     .max_arguments = 1 << 30,

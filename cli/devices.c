@@ -79,7 +79,7 @@ static void add_absent(tw_results *results, const char *name, const tw_error *wh
 static tw_status describe(const cli_options *options, tw_results *results, const char *name, tw_error *error)
 {
     tw_device *device;
-    tw_status status = cli_device_open(name, options->threads.items[0], &device, error);
+    tw_status status = cli_device_open(options, name, options->threads.items[0], &device, error);
     if (status != TW_OK) return status;
     if (cli_given(options, CLI_MEASURE)) status = tw_device_measure(device, error);
     if (status == TW_OK) add_present(results, device);
@@ -123,6 +123,7 @@ const cli_command cli_devices = {
     .usage = "[--measure]",
     .examples = "  tilewise devices\n"
                 "  tilewise devices --measure -o json",
-    .options = CLI_BIT(CLI_MEASURE) | CLI_BIT(CLI_THREADS) | CLI_BIT(CLI_FORMAT) | CLI_BIT(CLI_HELP),
+    .options =
+        CLI_BIT(CLI_FAMILY) | CLI_BIT(CLI_MEASURE) | CLI_BIT(CLI_THREADS) | CLI_BIT(CLI_FORMAT) | CLI_BIT(CLI_HELP),
     .run = run,
 };

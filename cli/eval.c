@@ -217,13 +217,13 @@ static tw_status open_device(evaluation *e, const char *name, tw_error *error)
     tw_graph_describe(e->model->graph, &graph);
     bool small = graph.flops < small_flops;
     e->batch = cli_given(e->options, CLI_BATCH) ? e->options->batches.items[0] : small ? SMALL_BATCH : LARGE_BATCH;
-    tw_status status = cli_device_open(name, e->options->threads.items[0], &device, error);
+    tw_status status = cli_device_open(e->options, name, e->options->threads.items[0], &device, error);
     if (status != TW_OK) return status;
     tw_device_describe(device, &e->info);
     e->lanes = small && strcmp(e->info.id, "cpu") == 0 ? e->info.threads : 1;
     if (e->lanes > 1) { /* each on one thread of its own */
         tw_device_release(device);
-        status = cli_device_open(name, 1, &device, error);
+        status = cli_device_open(e->options, name, 1, &device, error);
         if (status != TW_OK) return status;
     }
     status = open_lanes(e, device, error);
@@ -674,9 +674,9 @@ const cli_command cli_eval = {
                 "  tilewise eval model.onnx --data photos --device cpu,cuda -o json",
     .options = CLI_BIT(CLI_DATA) | CLI_BIT(CLI_SPLIT) | CLI_BIT(CLI_LIMIT) | CLI_BIT(CLI_WORST) |
                CLI_BIT(CLI_CONFUSION) | CLI_BIT(CLI_LABELS) | CLI_BIT(CLI_WEIGHTS) | CLI_BIT(CLI_DEVICE) |
-               CLI_BIT(CLI_DESIGN) | CLI_BIT(CLI_FALLBACK) | CLI_BIT(CLI_PRECISION) | CLI_BIT(CLI_THREADS) |
-               CLI_BIT(CLI_BATCH) | CLI_BIT(CLI_SEED) | CLI_BIT(CLI_IMAGE_SIZE) | CLI_PREPROCESSING |
-               CLI_BIT(CLI_FORMAT) | CLI_BIT(CLI_HELP),
+               CLI_BIT(CLI_FAMILY) | CLI_BIT(CLI_DESIGN) | CLI_BIT(CLI_FALLBACK) | CLI_BIT(CLI_PRECISION) |
+               CLI_BIT(CLI_THREADS) | CLI_BIT(CLI_BATCH) | CLI_BIT(CLI_SEED) | CLI_BIT(CLI_IMAGE_SIZE) |
+               CLI_PREPROCESSING | CLI_BIT(CLI_FORMAT) | CLI_BIT(CLI_HELP),
     .lists = CLI_BIT(CLI_DEVICE),
     .min_arguments = 1,
     .max_arguments = 1,

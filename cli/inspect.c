@@ -167,7 +167,7 @@ static int run(const cli_options *options)
     tw_device *device;
     cli_model model;
     tw_network network = {0};
-    if (cli_device_open(options->devices.items[0], options->threads.items[0], &device, &error) != TW_OK)
+    if (cli_device_open(options, options->devices.items[0], options->threads.items[0], &device, &error) != TW_OK)
         return cli_fail(&error);
     tw_status status = cli_model_open(options, options->arguments[0], CLI_RANDOM_WEIGHTS, &model, &error);
     const cli_setting setting = {device, options->precisions.items[0], options->batches.items[0],
@@ -190,9 +190,9 @@ const cli_command cli_inspect = {
     .examples = "  tilewise inspect resnet18\n"
                 "  tilewise inspect vgg16 --batch 8 --design im2col_gemm --fallback auto\n"
                 "  tilewise inspect efficientnet_lite0 -o json",
-    .options = CLI_BIT(CLI_DEVICE) | CLI_BIT(CLI_DESIGN) | CLI_BIT(CLI_FALLBACK) | CLI_BIT(CLI_PRECISION) |
-               CLI_BIT(CLI_THREADS) | CLI_BIT(CLI_BATCH) | CLI_BIT(CLI_WEIGHTS) | CLI_BIT(CLI_SEED) |
-               CLI_BIT(CLI_IMAGE_SIZE) | CLI_BIT(CLI_FORMAT) | CLI_BIT(CLI_HELP),
+    .options = CLI_BIT(CLI_DEVICE) | CLI_BIT(CLI_FAMILY) | CLI_BIT(CLI_DESIGN) | CLI_BIT(CLI_FALLBACK) |
+               CLI_BIT(CLI_PRECISION) | CLI_BIT(CLI_THREADS) | CLI_BIT(CLI_BATCH) | CLI_BIT(CLI_WEIGHTS) |
+               CLI_BIT(CLI_SEED) | CLI_BIT(CLI_IMAGE_SIZE) | CLI_BIT(CLI_FORMAT) | CLI_BIT(CLI_HELP),
     .min_arguments = 1,
     .max_arguments = 1,
     .takes_model = true,

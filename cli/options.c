@@ -14,6 +14,7 @@
 enum { MAX_NAMES = 256 };
 
 static const char *const device_names[] = {"cpu", "cuda", "metal", "metal-sim", "metal-cuda"};
+static const char *const family_names[] = {"apple4", "apple5", "apple6", "apple7", "apple8", "apple9", "apple10"};
 static const char *const precision_names[] = {[TW_PRECISION_FP32] = "fp32",
                                               [TW_PRECISION_TF32] = "tf32",
                                               [TW_PRECISION_FP16] = "fp16",
@@ -109,6 +110,14 @@ static tw_status parse_device(cli_options *options, char *text, tw_error *error)
         snprintf(kind, sizeof kind, "%.*s", (int)strcspn(name, ":"), name);
         status = read_name("device", kind, NAMES(device_names), &index, error);
     }
+    return status;
+}
+
+static tw_status parse_family(cli_options *options, char *text, tw_error *error)
+{
+    int index = 0;
+    tw_status status = read_name("family", text, NAMES(family_names), &index, error);
+    options->family = family_names[index];
     return status;
 }
 
@@ -327,6 +336,7 @@ typedef struct option_info {
 
 static const option_info infos[CLI_OPTIONS] = {
     [CLI_DEVICE] = {"device", "NAME", parse_device, "cpu (default), cuda, cuda:1, metal, metal-sim, metal-cuda"},
+    [CLI_FAMILY] = {"family", "F", parse_family, "GPU that metal-sim answers as: apple4 to apple10 (default apple7)"},
     [CLI_DESIGN] =
         {"design", "NAME", parse_design,
          "auto (default), any design's name, all (bench, verify), or by operator: conv2d=winograd,linear=naive"},

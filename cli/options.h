@@ -9,6 +9,7 @@ enum { CLI_MAX_LIST = 64 };
 
 typedef enum cli_option {
     CLI_DEVICE,
+    CLI_FAMILY,
     CLI_DESIGN,
     CLI_FALLBACK,
     CLI_PRECISION,
@@ -73,6 +74,7 @@ typedef struct cli_numbers {
 typedef struct cli_options {
     uint64_t given;          /* CLI_BIT(...) of those on the command line */
     cli_texts devices;       /* cpu */
+    const char *family;      /* of metal-sim; null: apple7 */
     cli_texts designs;       /* auto */
     cli_integers precisions; /* tw_precision: fp32 */
     cli_integers threads;    /* 0: one a core */

@@ -78,7 +78,7 @@ static int run(const cli_options *options)
     tw_error error;
     tw_device *device;
     tw_results *results;
-    if (cli_device_open(options->devices.items[0], options->threads.items[0], &device, &error) != TW_OK)
+    if (cli_device_open(options, options->devices.items[0], options->threads.items[0], &device, &error) != TW_OK)
         return cli_fail(&error);
     int code = EXIT_DONE;
     if (cli_results_open(options, TW_COLUMNS(columns), &results, &error) != TW_OK) {
@@ -105,9 +105,9 @@ const cli_command cli_profile = {
     .examples = "  tilewise profile resnet50 --threads 2\n"
                 "  tilewise profile mobilenet_v2 --iterations 100 --trace trace.json",
     .options = CLI_BIT(CLI_TRACE) | CLI_BIT(CLI_ITERATIONS) | CLI_BIT(CLI_WARM_UP) | CLI_BIT(CLI_DURATION) |
-               CLI_BIT(CLI_DEVICE) | CLI_BIT(CLI_DESIGN) | CLI_BIT(CLI_FALLBACK) | CLI_BIT(CLI_PRECISION) |
-               CLI_BIT(CLI_THREADS) | CLI_BIT(CLI_BATCH) | CLI_BIT(CLI_WEIGHTS) | CLI_BIT(CLI_SEED) |
-               CLI_BIT(CLI_IMAGE_SIZE) | CLI_BIT(CLI_FORMAT) | CLI_BIT(CLI_HELP),
+               CLI_BIT(CLI_DEVICE) | CLI_BIT(CLI_FAMILY) | CLI_BIT(CLI_DESIGN) | CLI_BIT(CLI_FALLBACK) |
+               CLI_BIT(CLI_PRECISION) | CLI_BIT(CLI_THREADS) | CLI_BIT(CLI_BATCH) | CLI_BIT(CLI_WEIGHTS) |
+               CLI_BIT(CLI_SEED) | CLI_BIT(CLI_IMAGE_SIZE) | CLI_BIT(CLI_FORMAT) | CLI_BIT(CLI_HELP),
     .min_arguments = 1,
     .max_arguments = 1,
     .takes_model = true,

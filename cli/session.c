@@ -7,9 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
-tw_status cli_device_open(const char *name, int threads, tw_device **device, tw_error *error)
+tw_status cli_device_open(const cli_options *options, const char *name, int threads, tw_device **device,
+                          tw_error *error)
 {
-    const tw_device_desc desc = {.threads = threads};
+    const tw_device_desc desc = {.threads = threads, .family = options->family};
     return tw_device_open(name, &desc, device, error);
 }
 

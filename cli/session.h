@@ -13,7 +13,8 @@ typedef struct cli_setting {
     const char *design;
 } cli_setting;
 
-tw_status cli_device_open(const char *name, int threads, tw_device **device, tw_error *error);
+tw_status cli_device_open(const cli_options *options, const char *name, int threads, tw_device **device,
+                          tw_error *error);
 tw_row_key cli_row_key(const tw_device_info *device, const char *model, int batch, int precision);
 
 /* Plans the network and says on standard error where a fallback was taken. */

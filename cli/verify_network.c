@@ -96,7 +96,7 @@ static tw_status check_device(verification *v, const char *name, tw_error *error
 {
     const cli_options *options = v->options;
     static const tw_plan_desc truth = {.designs = "reference", .no_fusion = true};
-    tw_status status = cli_device_open(name, options->threads.items[0], &v->device, error);
+    tw_status status = cli_device_open(options, name, options->threads.items[0], &v->device, error);
     if (status != TW_OK) return status;
     tw_device_describe(v->device, &v->info);
     tw_results_device(v->results, &v->info);

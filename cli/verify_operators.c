@@ -132,7 +132,7 @@ static tw_status check_operator(verification *v, const tw_op *op, tw_error *erro
 
 static tw_status check_device(verification *v, const char *name, const char *only, tw_error *error)
 {
-    tw_status status = cli_device_open(name, v->options->threads.items[0], &v->device, error);
+    tw_status status = cli_device_open(v->options, name, v->options->threads.items[0], &v->device, error);
     if (status != TW_OK) return status;
     tw_device_describe(v->device, &v->info);
     tw_results_device(v->results, &v->info);

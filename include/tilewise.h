@@ -339,7 +339,8 @@ void tw_loader_destroy(tw_loader *loader);
 
 typedef struct tw_device tw_device;
 typedef struct tw_device_desc {
-    int threads; /* CPU: 0 is one a core that this process may use */
+    int threads;        /* CPU and metal-sim: 0 is one a core that this process may use */
+    const char *family; /* metal-sim: the GPU that it answers as, "apple4" to "apple10"; null: "apple7" */
 } tw_device_desc;
 /* "cpu", "cuda", "cuda:1", "metal", "metal-sim", "metal-cuda". TW_INVALID: no such device is known; TW_UNAVAILABLE:
  * known, but not here, and why. */

@@ -58,7 +58,7 @@ LoaderDesc = struct("tw_loader_desc", preprocess=Preprocess, batch=c_int, thread
                     count=c_size_t)
 Batch = struct("tw_batch", count=c_int, pixels=c_void_p, indices=c_void_p, labels=c_void_p,
                errors=ctypes.POINTER(c_char_p), decode_seconds=c_double)
-DeviceDesc = struct("tw_device_desc", threads=c_int)
+DeviceDesc = struct("tw_device_desc", threads=c_int, family=c_char_p)
 DeviceInfo = struct("tw_device_info", id=c_char * 32, name=c_char * 128, features=c_char * 64, threads=c_int,
                     memory_bytes=c_size_t, peak_flops=c_double, peak_bytes=c_double, measured=c_bool)
 PlanDesc = struct("tw_plan_desc", batch=c_int, precision=c_int, designs=c_char_p, fallback=c_bool,

@@ -1,6 +1,7 @@
 /* The registry: every design of every operator, in designs.def's order. */
 #include "core/design.h"
 #include "devices/cpu/cpu.h"
+#include "devices/device.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -28,6 +29,8 @@ typedef struct entry {
 #endif
 #define DECLARE_cuda(op, name) extern const tw_design tw_##op##_cuda_##name;
 #define ENTRY_cuda(op, name) {{&tw_##op##_cuda_##name}, {TW_ISA_PORTABLE}},
+#define DECLARE_metal(op, name) extern const tw_design tw_##op##_metal_##name;
+#define ENTRY_metal(op, name) {{&tw_##op##_metal_##name}, {TW_ISA_PORTABLE}},
 #include "ops/designs.def"
 #undef DESIGN
 
@@ -49,9 +52,20 @@ const tw_design *tw_design_on(const tw_design *design, const tw_device *device)
     return design;
 }
 
+/* What the designs for a kind of device say: "metal" for metal-sim. */
+static const char *records_of(const char *device)
+{
+    size_t count;
+    const tw_backend *const *backends = tw_backends(&count);
+    for (size_t i = 0; device && i < count; i++)
+        if (backends[i]->records && strcmp(backends[i]->name, device) == 0) return backends[i]->records;
+    return device;
+}
+
 size_t tw_designs(const char *op, const char *device, const tw_design **designs, size_t capacity)
 {
     size_t count = 0;
+    device = records_of(device);
     for (size_t i = 0; i < entry_count; i++) {
         if (op && strcmp(entries[i].variants[0]->op, op) != 0) continue;
         if (device && strcmp(entries[i].variants[0]->device, device) != 0) continue;
@@ -63,6 +77,7 @@ size_t tw_designs(const char *op, const char *device, const tw_design **designs,
 
 const tw_design *tw_design_find(const char *op, const char *device, const char *name)
 {
+    device = records_of(device);
     for (size_t i = 0; i < entry_count; i++) {
         const tw_design *d = entries[i].variants[0];
         if (strcmp(d->op, op) == 0 && strcmp(d->device, device) == 0 && strcmp(d->name, name) == 0) return d;
@@ -72,6 +87,7 @@ const tw_design *tw_design_find(const char *op, const char *device, const char *
 
 bool tw_design_known(const char *device, const char *name)
 {
+    device = records_of(device);
     for (size_t i = 0; i < entry_count; i++)
         if (strcmp(entries[i].variants[0]->device, device) == 0 && strcmp(entries[i].variants[0]->name, name) == 0)
             return true;

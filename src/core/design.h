@@ -70,7 +70,7 @@ typedef struct tw_design {
     tw_status (*run)(const tw_step *step, tw_queue *queue);
 } tw_design;
 
-/* The registry: designs.def in order; for an operator and a device, or all (null). Returns the count of matches and
+/* The registry: designs.def in order; for an operator and a kind of device (metal-sim's are metal's), or all (null). Returns the count of matches and
  * writes up to `capacity` of them. */
 size_t tw_designs(const char *op, const char *device, const tw_design **designs, size_t capacity);
 const tw_design *tw_design_find(const char *op, const char *device, const char *name);

@@ -6,7 +6,8 @@
 #include "core/design.h"
 
 typedef struct tw_backend {
-    const char *name; /* "cpu", as in the designs' records */
+    const char *name;    /* "cpu" */
+    const char *records; /* the designs that it takes say this as their device; null: its name */
     /* index: 1 for "cuda:1". Sets *device on success. */
     tw_status (*open)(int index, const tw_device_desc *desc, tw_device **device, tw_error *error);
     void (*close)(tw_device *device);

@@ -13,6 +13,7 @@ const tw_backend tw_cuda_backend = {.name = "cuda", .open = open_absent};
 
 #define DESIGN(op, device, name) ABSENT_##device(op, name)
 #define ABSENT_cpu(op, name)
+#define ABSENT_metal(op, name)
 #define ABSENT_cuda(operator, design)                                                                                  \
     extern const tw_design tw_##operator##_cuda_##design;                                                              \
     const tw_design tw_##operator##_cuda_##design = {                                                                  \

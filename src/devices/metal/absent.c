@@ -1,4 +1,4 @@
-/* Metal in a build without it. */
+/* The kinds of Metal device that this build has not. */
 #include "core/status.h"
 #include "devices/device.h"
 
@@ -7,17 +7,18 @@ static tw_status open_absent(int index, const tw_device_desc *desc, tw_device **
     (void)index;
     (void)desc;
     (void)device;
-    return tw_fail(error, TW_UNAVAILABLE, "metal: this build has no Metal support, which needs an Apple system");
+    return tw_fail(
+        error, TW_UNAVAILABLE,
+        "metal: this machine has none, which is on Apple systems; metal-sim runs the same kernels on the CPU");
 }
 
-static tw_status open_absent_simulator(int index, const tw_device_desc *desc, tw_device **device, tw_error *error)
+static tw_status open_absent_translation(int index, const tw_device_desc *desc, tw_device **device, tw_error *error)
 {
     (void)index;
     (void)desc;
     (void)device;
-    return tw_fail(error, TW_UNAVAILABLE, "this build has no software Metal device");
+    return tw_fail(error, TW_UNAVAILABLE, "metal-cuda: this build does not translate Metal to CUDA");
 }
 
 const tw_backend tw_metal_backend = {.name = "metal", .open = open_absent};
-const tw_backend tw_metal_sim_backend = {.name = "metal-sim", .open = open_absent_simulator};
-const tw_backend tw_metal_cuda_backend = {.name = "metal-cuda", .open = open_absent_simulator};
+const tw_backend tw_metal_cuda_backend = {.name = "metal-cuda", .records = "metal", .open = open_absent_translation};

@@ -19,4 +19,10 @@ static inline float tw_activate(float v, int activation)
     return activation == 2 && v > 6.0f ? 6.0f : v;
 }
 
+static inline float4 tw_activate4(float4 v, int activation)
+{
+    return float4(tw_activate(v.x, activation), tw_activate(v.y, activation), tw_activate(v.z, activation),
+                  tw_activate(v.w, activation));
+}
+
 #endif

@@ -1,0 +1,24 @@
+/* lrn, naive on Metal: the record; metal_naive.metal says how. */
+#include "ops/common/metal_record.h"
+
+static const char *const kernels[TW_METAL_ENDS] = {"naive_f32", "naive_f16", "naive_f32_f16", "naive_f16_f32"};
+
+static tw_status run(const tw_step *step, tw_queue *queue)
+{
+    tw_metal_dispatch d = tw_metal_dispatch_of(step, "lrn/metal_naive", kernels[tw_metal_ends(step->problem)]);
+    tw_metal_over(&d, tw_problem_elements(step->problem, 0), 256);
+    tw_metal_bind_operand(&d, step, 0);
+    tw_metal_bind_operand(&d, step, 1);
+    return tw_metal_launch(queue, &d);
+}
+
+const tw_design tw_lrn_metal_naive = {
+    .op = "lrn",
+    .device = "metal",
+    .name = "naive",
+    .summary = "one thread an output",
+    .precisions = TW_METAL_PRECISIONS,
+    .supports = tw_metal_plain,
+    .cost = tw_metal_naive_traffic,
+    .run = run,
+};
