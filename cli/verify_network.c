@@ -24,11 +24,11 @@ typedef struct verification {
     int layers, wrong;
 } verification;
 
-static tw_status open_kept(verification *v, tw_plan_desc plan, tw_network *network, tw_error *error)
+static tw_status open_kept(verification *v, tw_device *device, tw_plan_desc plan, tw_network *network, tw_error *error)
 {
     plan.batch = v->options->batches.items[0];
     plan.keep_values = true;
-    tw_status status = cli_network_open_with(&v->model, v->device, &plan, network, error);
+    tw_status status = cli_network_open_with(&v->model, device, &plan, network, error);
     if (status != TW_OK) return status;
     tw_fill_random(&network->input, v->options->seed);
     status = tw_network_execute(network, error);
@@ -68,7 +68,7 @@ static tw_status check_design(verification *v, const char *design, bool fallback
     const tw_plan_desc desc = {
         .precision = (tw_precision)v->options->precisions.items[0], .designs = design, .fallback = fallback};
     cli_progress(0, 1, design);
-    tw_status status = open_kept(v, desc, &network, error);
+    tw_status status = open_kept(v, v->device, desc, &network, error);
     if (status != TW_OK) return status;
     tw_plan_describe(network.plan, &plan);
     for (size_t i = 0; i < plan.steps && status == TW_OK; i++) status = check_step(v, &network, i, error);
@@ -92,16 +92,27 @@ static tw_status check_all(verification *v, tw_error *error)
     return status;
 }
 
+/* The truth, on the CPU: other devices have no reference of their own. */
+static tw_status open_reference(verification *v, tw_error *error)
+{
+    static const tw_plan_desc truth = {.designs = "reference", .no_fusion = true};
+    tw_device *cpu;
+    tw_status status = cli_device_open(v->options, "cpu", v->options->threads.items[0], &cpu, error);
+    if (status != TW_OK) return status;
+    status = open_kept(v, cpu, truth, &v->reference, error);
+    tw_device_release(cpu); /* the plan keeps it */
+    return status;
+}
+
 static tw_status check_device(verification *v, const char *name, tw_error *error)
 {
     const cli_options *options = v->options;
-    static const tw_plan_desc truth = {.designs = "reference", .no_fusion = true};
     tw_status status = cli_device_open(options, name, options->threads.items[0], &v->device, error);
     if (status != TW_OK) return status;
     tw_device_describe(v->device, &v->info);
     tw_results_device(v->results, &v->info);
     cli_progress(0, 1, "reference");
-    status = open_kept(v, truth, &v->reference, error);
+    status = open_reference(v, error);
     for (int i = 0; i < options->designs.count && status == TW_OK; i++) {
         bool all = strcmp(options->designs.items[i], "all") == 0;
         status = all ? check_all(v, error) : check_design(v, options->designs.items[i], options->fallback, error);

@@ -6,6 +6,11 @@ install(FILES include/tilewise.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(TARGETS tilewise_cli ${libraries} EXPORT tilewise-targets)
 install(EXPORT tilewise-targets NAMESPACE tilewise:: DESTINATION ${package_folder})
 
+# What metal-sim compiles kernels with, and from, as the source tree has them.
+install(DIRECTORY tools/metal DESTINATION ${CMAKE_INSTALL_DATADIR}/tilewise/tools USE_SOURCE_PERMISSIONS
+  PATTERN __pycache__ EXCLUDE)
+install(DIRECTORY src/ops DESTINATION ${CMAKE_INSTALL_DATADIR}/tilewise/src FILES_MATCHING PATTERN "*.metal" PATTERN "*.h")
+
 configure_package_config_file(cmake/tilewise-config.cmake.in tilewise-config.cmake INSTALL_DESTINATION ${package_folder})
 write_basic_package_version_file(tilewise-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/tilewise-config.cmake ${PROJECT_BINARY_DIR}/tilewise-config-version.cmake

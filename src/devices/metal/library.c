@@ -191,14 +191,12 @@ static tw_status find_cache(tw_msl_tools *tools, tw_error *error)
                                 given ? "" : "/.cache");
     if (length >= (int)sizeof tools->cache)
         return tw_fail(error, TW_INVALID, "metal-sim: the cache's name is too long");
-    for (char *at = tools->cache + 1; at; at = *at ? strchr(at + 1, '/') : NULL) {
-        char *slash = *at == '/' ? at : strchr(at, '/');
+    for (char *slash = strchr(tools->cache + 1, '/');; slash = strchr(slash + 1, '/')) {
         if (slash) *slash = 0;
-        if (mkdir(tools->cache, 0777) != 0 && errno != EEXIST && !slash)
-            return tw_fail(error, TW_FAILED, "metal-sim: %s: %s", tools->cache, strerror(errno));
+        const bool made = mkdir(tools->cache, 0777) == 0 || errno == EEXIST;
+        if (!slash && !made) return tw_fail(error, TW_FAILED, "metal-sim: %s: %s", tools->cache, strerror(errno));
         if (!slash) break;
-        *slash = '/';
-        at = slash;
+        *slash = '/'; /* one that is not ours to make may be there all the same: the last tells */
     }
     return TW_OK;
 }

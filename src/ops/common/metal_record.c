@@ -111,7 +111,10 @@ void tw_metal_bind_operand(tw_metal_dispatch *dispatch, const tw_step *step, int
 {
     const tw_problem *problem = step->problem;
     const bool is_output = index == problem->n_in;
-    if (!is_output && !step->in[index]) index = 0;
+    if (!is_output && !step->in[index]) {
+        tw_metal_bind(dispatch, dispatch->args, dispatch->args_bytes); /* as large as any element */
+        return;
+    }
     const tw_dtype dtype = is_output ? problem->out.dtype : problem->in[index].dtype;
     tw_metal_bind(dispatch, is_output ? step->out : step->in[index],
                   tw_problem_elements(problem, index) * tw_dtype_bytes(dtype));

@@ -32,7 +32,7 @@ static inline size_t tw_metal_ceil(size_t a, size_t b)
 }
 
 /* A dispatch of one kernel over `threads` in groups of so many along x, with the problem's parameters as its arguments;
- * buffers follow in the order of the calls. An operand that is absent is bound to another one, which nobody reads. */
+ * buffers follow in the order of the calls. An operand that is absent is bound to the arguments: nobody reads it. */
 tw_metal_dispatch tw_metal_dispatch_of(const tw_step *step, const char *source, const char *kernel);
 void tw_metal_over(tw_metal_dispatch *dispatch, size_t threads, unsigned group);
 /* A function constant of type int. */
