@@ -17,6 +17,8 @@ typedef struct tw_backend {
     bool unified;
     tw_status (*alloc)(tw_device *device, size_t bytes, void **memory, tw_error *error);
     void (*free)(tw_device *device, void *memory);
+    /* Bytes that are free now; null where memory is the machine's. */
+    tw_status (*available)(tw_device *device, size_t *bytes, tw_error *error);
     tw_status (*upload)(tw_queue *queue, void *device_memory, const void *host, size_t bytes, tw_error *error);
     tw_status (*download)(tw_queue *queue, void *host, const void *device_memory, size_t bytes, tw_error *error);
 

@@ -99,6 +99,7 @@ static tw_status open_cuda(int index, const tw_device_desc *desc, tw_device **de
     tw_status status = fill_info(cuda, error);
     if (status == TW_OK && (failure = cudaSetDevice(index)) != cudaSuccess)
         status = tw_cuda_fail(cuda, failure, "opening", error);
+    if (status == TW_OK && !(cuda->vendor = tw_vendor_create())) status = tw_no_memory(error, 1, "a device");
     if (status != TW_OK)
         free(cuda);
     else
@@ -108,6 +109,7 @@ static tw_status open_cuda(int index, const tw_device_desc *desc, tw_device **de
 
 static void close_cuda(tw_device *device)
 {
+    tw_vendor_destroy(cuda_of(device)->vendor, cuda_of(device)->index);
     free(device);
 }
 
@@ -132,6 +134,14 @@ static void free_memory(tw_device *device, void *memory)
 {
     cudaSetDevice(cuda_of(device)->index);
     cudaFree(memory);
+}
+
+static tw_status available_memory(tw_device *device, size_t *bytes, tw_error *error)
+{
+    size_t total;
+    cudaError_t failure = cudaSetDevice(cuda_of(device)->index);
+    if (failure == cudaSuccess) failure = cudaMemGetInfo(bytes, &total);
+    return failure == cudaSuccess ? TW_OK : tw_cuda_fail(cuda_of(device), failure, "asking for free memory", error);
 }
 
 static cudaError_t record(tw_queue *queue, int event)
@@ -308,6 +318,7 @@ const tw_backend tw_cuda_backend = {
     .measure = measure,
     .alloc = alloc_memory,
     .free = free_memory,
+    .available = available_memory,
     .upload = upload,
     .download = download,
     .queue_create = create_queue,

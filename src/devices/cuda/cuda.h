@@ -10,12 +10,15 @@
 extern "C" {
 #endif
 
+typedef struct tw_vendor tw_vendor;
+
 typedef struct tw_cuda {
     tw_device base;
     int index; /* the runtime's */
     int multiprocessors;
     int capability;   /* 90 for 9.0 */
     int shared_bytes; /* of a block, at most */
+    tw_vendor *vendor; /* handles of NVIDIA's libraries, for the yardsticks: vendor.cuh */
     bool no_graphs; /* TILEWISE_CUDA_GRAPHS=off: every kernel is launched by itself, for tools that want to see them */
 } tw_cuda;
 
@@ -44,6 +47,9 @@ struct tw_queue {
 
 /* Measured rates, by loops of multiply-adds and a copy: peak.cu. */
 tw_status tw_cuda_measure(tw_cuda *device, cudaStream_t stream, tw_error *error);
+/* Nothing is loaded before it is asked for. Null: no memory. */
+tw_vendor *tw_vendor_create(void);
+void tw_vendor_destroy(tw_vendor *vendor, int device_index);
 /* Writes "cuda:0: what: CUDA's own message" and gives the status that fits. */
 tw_status tw_cuda_fail(const tw_cuda *device, cudaError_t failure, const char *what, tw_error *error);
 
