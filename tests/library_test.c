@@ -297,7 +297,7 @@ static void fallback_keeps_the_reason(void)
 static void absent_devices_say_why(void)
 {
     tw_device *device;
-    CHECK(tw_device_open("cuda", NULL, &device, &error) == TW_UNAVAILABLE);
+    CHECK(tw_device_open("cuda:63", NULL, &device, &error) == TW_UNAVAILABLE);
     CHECK(tw_device_open("metal", NULL, &device, &error) == TW_UNAVAILABLE);
     CHECK(tw_device_open("abacus", NULL, &device, &error) == TW_INVALID);
     CHECK(tw_device_open("cuda:x", NULL, &device, &error) == TW_INVALID);

@@ -79,7 +79,10 @@ tw_status tw_run_create(tw_plan *plan, tw_run **out, tw_error *error)
     if (!run->steps || !run->designs || !run->patches || !run->inputs)
         status = tw_no_memory(error, plan->n_steps * sizeof *run->steps, "a run");
     if (status == TW_OK) status = backend->queue_create(plan->device, &run->queue, error);
-    if (status == TW_OK) status = backend->alloc(plan->device, plan->arena_bytes, (void **)&run->arena, error);
+    if (status == TW_OK) {
+        status = backend->alloc(plan->device, plan->arena_bytes, (void **)&run->arena, error);
+        if (status != TW_OK) tw_error_prefix(error, "%s: activations and workspace", plan->graph->name);
+    }
     if (status != TW_OK) {
         tw_run_release(run);
         return status;
@@ -167,13 +170,6 @@ tw_status tw_run_execute(tw_run *run, const tw_tensor *inputs, tw_tensor *output
     return tw_run_profile(run, inputs, outputs, NULL, error);
 }
 
-static float element(const void *from, tw_dtype dtype, size_t index)
-{
-    if (dtype == TW_F16) return tw_widen_half(((const uint16_t *)from)[index]);
-    if (dtype == TW_BF16) return tw_widen_bfloat16(((const uint16_t *)from)[index]);
-    return ((const float *)from)[index];
-}
-
 /* Any type to plain float32. */
 static void copy_plain(const void *from, tw_type type, const tw_shape *shape, float *to)
 {
@@ -187,7 +183,7 @@ static void copy_plain(const void *from, tw_type type, const tw_shape *shape, fl
                     index = ((n * blocks + c / TW_BLOCK) * pixels + p) * TW_BLOCK + c % TW_BLOCK;
                 else if (type.layout == TW_NHWC)
                     index = (n * pixels + p) * (size_t)v.c + c;
-                to[at] = element(from, type.dtype, index);
+                to[at] = tw_read_element(from, type.dtype, index);
             }
 }
 
