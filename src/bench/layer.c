@@ -1,7 +1,7 @@
 #include "bench/layer.h"
 #include "core/half.h"
 #include "core/status.h"
-#include "devices/device.h"
+#include "devices/cpu/cpu.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -61,17 +61,6 @@ static void fill(float *data, size_t count, float low, float high, uint64_t seed
     for (size_t i = 0; i < count; i++) data[i] = low + (high - low) * (float)(next(&seed) >> 40) * 0x1p-24f;
 }
 
-static float rounded(float value, tw_precision precision)
-{
-    switch (precision) {
-    case TW_PRECISION_TF32: return tw_round_tf32(value);
-    case TW_PRECISION_FP16: return tw_widen_half(tw_narrow_half(value));
-    case TW_PRECISION_BF16: return tw_widen_bfloat16(tw_narrow_bfloat16(value));
-    case TW_PRECISION_FP32: break;
-    }
-    return value;
-}
-
 static bool is_parameter(const tw_op *op, int operand)
 {
     return op->n_in && op->roles[operand] == TW_ROLE_PARAMETER;
@@ -85,7 +74,7 @@ static void fill_operand(tw_layer *layer, int i, uint64_t seed)
     float range = 1;
     if (is_parameter(layer->op, i) && shape->rank > 1) range = sqrtf((float)shape->dims[0] / (float)count);
     fill(layer->operands[i], count, variance ? 0.5f : -range, variance ? 1.5f : range, seed);
-    for (size_t j = 0; j < count; j++) layer->operands[i][j] = rounded(layer->operands[i][j], layer->precision);
+    for (size_t j = 0; j < count; j++) layer->operands[i][j] = tw_round_to(layer->precision, layer->operands[i][j]);
 }
 
 tw_status tw_layer_create(tw_device *device, const tw_layer_desc *desc, tw_layer **out, tw_error *error)
@@ -156,24 +145,7 @@ static bool fits(const tw_layer *layer, const tw_design *design, tw_problem *pro
                          : tw_design_fit(design, problem, layer->device, reason);
 }
 
-/* ---- layouts and types, one element at a time ---- */
-
-static float read_element(const void *memory, tw_dtype dtype, size_t index)
-{
-    if (dtype == TW_F16) return tw_widen_half(((const uint16_t *)memory)[index]);
-    if (dtype == TW_BF16) return tw_widen_bfloat16(((const uint16_t *)memory)[index]);
-    return ((const float *)memory)[index];
-}
-
-static void write_element(void *memory, tw_dtype dtype, size_t index, float value)
-{
-    if (dtype == TW_F16)
-        ((uint16_t *)memory)[index] = tw_narrow_half(value);
-    else if (dtype == TW_BF16)
-        ((uint16_t *)memory)[index] = tw_narrow_bfloat16(value);
-    else
-        ((float *)memory)[index] = value;
-}
+/* ---- layouts, one element at a time ---- */
 
 static size_t place_of(size_t index, const tw_view *v, tw_layout layout)
 {
@@ -235,7 +207,7 @@ static void *place_operand(setup *s, const tw_layer *layer, int i, tw_error *err
         return NULL;
     }
     for (size_t j = 0; j < count; j++)
-        write_element(arranged, type.dtype, place_of(j, &view, type.layout), layer->operands[i][j]);
+        tw_write_element(arranged, type.dtype, place_of(j, &view, type.layout), layer->operands[i][j]);
     void *memory = place(s, layer->device, arranged, bytes, error);
     free(arranged);
     return memory;
@@ -331,38 +303,91 @@ static const char *find_fault(const tw_layer *layer, const setup *s)
     return NULL;
 }
 
+/* Above so many operations the machine's threads share the images. */
+static const double few_flops = 1e8;
+
+/* The reference of one image at a time, which is the same whoever computes it. */
+typedef struct images {
+    const tw_layer *layer;
+    const tw_design *design;
+    tw_problem problem; /* of one */
+    tw_queue *queue;
+    float *out;
+    bool *failed; /* atomic */
+} images;
+
+static void compute_images(const void *context, size_t begin, size_t end, int thread)
+{
+    (void)thread;
+    const images *all = context;
+    const tw_layer *layer = all->layer;
+    const size_t count = (size_t)layer->out_shape.dims[0], each = tw_layout_count(&layer->out_shape, TW_PLAIN) / count;
+    for (size_t i = begin; i < end; i++) {
+        tw_step step = {.problem = &all->problem, .out = all->out + i * each};
+        for (int j = 0; j < layer->n_in; j++) {
+            if (!layer->operands[j]) continue;
+            const bool shared = is_parameter(layer->op, j);
+            step.in[j] = layer->operands[j] + (shared ? 0 : i * (tw_layout_count(&layer->shapes[j], TW_PLAIN) / count));
+        }
+        if (all->design->run(&step, all->queue) != TW_OK) __atomic_store_n(all->failed, true, __ATOMIC_RELAXED);
+    }
+}
+
+/* The layer's parameters for one of its images. */
+static tw_status single_image(const tw_layer *layer, void *params, tw_error *error)
+{
+    tw_shape shapes[TW_MAX_OPERANDS], out;
+    memcpy(params, layer->params, layer->op->params_size);
+    memcpy(shapes, layer->shapes, sizeof shapes);
+    for (int i = 0; i < layer->n_in; i++)
+        if (layer->operands[i] && !is_parameter(layer->op, i)) shapes[i].dims[0] = 1;
+    return layer->op->infer(params, shapes, layer->n_in, &out, error);
+}
+
+static tw_status compute_reference(const tw_layer *layer, tw_device *cpu, images *all, tw_error *error)
+{
+    const tw_type plain = {TW_F32, TW_PLAIN};
+    const char *reason = "";
+    bool failed = false;
+    void *params = malloc(layer->op->params_size);
+    tw_status status =
+        params ? single_image(layer, params, error) : tw_no_memory(error, layer->op->params_size, "a layer");
+    if (status == TW_OK) {
+        tw_problem_init(&all->problem, layer->op, params, TW_PRECISION_FP32);
+        if (!tw_design_accepts(all->design, &all->problem, plain, plain, cpu, &reason))
+            status = tw_fail(error, TW_INVALID, "%s: the reference refuses: %s", layer->op->name, reason);
+    }
+    if (status == TW_OK) status = cpu->backend->queue_create(cpu, &all->queue, error);
+    if (status == TW_OK) {
+        all->failed = &failed;
+        tw_parallel(all->queue, compute_images, all, (size_t)layer->out_shape.dims[0], 1);
+        cpu->backend->queue_destroy(all->queue);
+        if (failed) status = tw_fail(error, TW_FAILED, "%s: the reference failed", layer->op->name);
+    }
+    free(params);
+    return status;
+}
+
 static tw_status make_reference(tw_layer *layer, tw_error *error)
 {
-    const tw_design *design = tw_design_find(layer->op->name, "cpu", "reference");
-    if (!design) return tw_fail(error, TW_INVALID, "%s has no reference", layer->op->name);
+    images all = {.layer = layer, .design = tw_design_find(layer->op->name, "cpu", "reference")};
+    if (!all.design) return tw_fail(error, TW_INVALID, "%s has no reference", layer->op->name);
+    const size_t bytes = tw_layout_count(&layer->out_shape, TW_PLAIN) * sizeof(float);
+    const tw_device_desc desc = {.threads = layer->op->flops(layer->params) < few_flops ? 1 : 0};
     tw_device *cpu;
-    tw_status status = tw_device_open("cpu", &(tw_device_desc){.threads = 1}, &cpu, error);
+    tw_status status = tw_device_open("cpu", &desc, &cpu, error);
     if (status != TW_OK) return status;
-    tw_problem problem;
-    const char *reason = "";
-    const tw_type plain = {TW_F32, TW_PLAIN};
-    tw_problem_init(&problem, layer->op, layer->params, TW_PRECISION_FP32);
-    size_t count = tw_layout_count(&layer->out_shape, TW_PLAIN);
-    float *out = tw_alloc(count * sizeof(float));
-    tw_queue *queue = NULL;
-    if (!out)
-        status = tw_no_memory(error, count * sizeof(float), "the reference");
-    else if (!tw_design_accepts(design, &problem, plain, plain, cpu, &reason))
-        status = tw_fail(error, TW_INVALID, "%s: the reference refuses: %s", layer->op->name, reason);
+    all.out = tw_alloc(bytes);
+    if (all.out)
+        memset(all.out, POISON_BYTE, bytes);
     else
-        status = cpu->backend->queue_create(cpu, &queue, error);
-    if (status == TW_OK) {
-        tw_step step = {.problem = &problem, .out = out};
-        for (int i = 0; i < layer->n_in; i++) step.in[i] = layer->operands[i];
-        memset(out, POISON_BYTE, count * sizeof(float));
-        status = design->run(&step, queue);
-    }
-    if (queue) cpu->backend->queue_destroy(queue);
+        status = tw_no_memory(error, bytes, "the reference");
+    if (status == TW_OK) status = compute_reference(layer, cpu, &all, error);
     tw_device_release(cpu);
     if (status != TW_OK)
-        free(out);
+        free(all.out);
     else
-        layer->reference = out;
+        layer->reference = all.out;
     return status;
 }
 
@@ -383,7 +408,7 @@ static void compare(const tw_layer *layer, const setup *s, const void *out, tw_l
     r->hash = 0xcbf29ce484222325u;
     for (size_t i = 0; i < count; i++) {
         double wanted = layer->reference[i], error;
-        double got = read_element(out, dtype, place_of(i, &view, layout));
+        double got = tw_read_element(out, dtype, place_of(i, &view, layout));
         error = fabs(got - wanted);
         if (!(error <= worst)) worst = isnan(error) ? INFINITY : error;
         if (fabs(wanted) > scale) scale = fabs(wanted);
@@ -398,7 +423,7 @@ static void compare(const tw_layer *layer, const setup *s, const void *out, tw_l
     for (size_t n = 0; n < (size_t)view.n; n++)
         for (size_t p = 0; p < pixels; p++)
             for (int c = view.c % TW_BLOCK; c < TW_BLOCK; c++)
-                if (read_element(out, dtype, ((n * blocks + blocks - 1) * pixels + p) * TW_BLOCK + (size_t)c) != 0)
+                if (tw_read_element(out, dtype, ((n * blocks + blocks - 1) * pixels + p) * TW_BLOCK + (size_t)c) != 0)
                     r->fault = "left something other than zero in the channels that pad the last block";
 }
 
