@@ -6,6 +6,7 @@ enum { THREADS = 256 };
 
 __global__ static void naive(float low, float high, const float *x, float *y, size_t count)
 {
+    tw_cuda_wait();
     for (size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x; i < count; i += (size_t)gridDim.x * THREADS) {
         float v = x[i];
         y[i] = v < low ? low : v > high ? high : v; /* NaN passes through */
@@ -16,9 +17,8 @@ static tw_status run(const tw_step *step, tw_queue *queue)
 {
     const tw_clip *p = (const tw_clip *)step->problem->params;
     size_t count = tw_problem_elements(step->problem, 0);
-    naive<<<tw_cuda_blocks(count, THREADS), THREADS, 0, tw_cuda_stream(queue)>>>(
-        p->low, p->high, (const float *)step->in[0], (float *)step->out, count);
-    return tw_cuda_launched();
+    const tw_cuda_grid grid = {dim3(tw_cuda_blocks(count, THREADS)), THREADS};
+    return tw_cuda_launch(queue, naive, grid, p->low, p->high, (const float *)step->in[0], (float *)step->out, count);
 }
 
 extern "C" const tw_design tw_relu_cuda_naive = {

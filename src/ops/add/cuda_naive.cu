@@ -6,6 +6,7 @@ enum { THREADS = 256 };
 
 __global__ static void naive(int activation, const float *a, const float *b, float *y, size_t count)
 {
+    tw_cuda_wait();
     for (size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x; i < count; i += (size_t)gridDim.x * THREADS)
         y[i] = tw_activate(a[i] + b[i], activation);
 }
@@ -14,9 +15,9 @@ static tw_status run(const tw_step *step, tw_queue *queue)
 {
     const tw_add *p = (const tw_add *)step->problem->params;
     size_t count = tw_problem_elements(step->problem, 0);
-    naive<<<tw_cuda_blocks(count, THREADS), THREADS, 0, tw_cuda_stream(queue)>>>(
-        p->activation, (const float *)step->in[0], (const float *)step->in[1], (float *)step->out, count);
-    return tw_cuda_launched();
+    const tw_cuda_grid grid = {dim3(tw_cuda_blocks(count, THREADS)), THREADS};
+    return tw_cuda_launch(queue, naive, grid, p->activation, (const float *)step->in[0], (const float *)step->in[1],
+                          (float *)step->out, count);
 }
 
 extern "C" const tw_design tw_add_cuda_naive = {

@@ -50,6 +50,7 @@ extern "C" const tw_design tw_add_cuda_vectorised = {
     .name = "vectorised",
     .summary = "16 bytes a thread",
     .precisions = TW_IN_ALL,
+    .in_place = true,
     .supports = tw_cuda_elementwise,
     .cost = cost,
     .run = run,

@@ -141,8 +141,7 @@ static void pack(const tw_problem *problem, const tw_device *, const void *const
     const tw_linear *p = (const tw_linear *)problem->params;
     const float *w = (const float *)in[1];
     for (size_t i = 0; i < (size_t)p->ic * p->oc; i++)
-        ((uint16_t *)packed)[i] =
-            problem->precision == TW_PRECISION_FP16 ? tw_narrow_half(w[i]) : tw_narrow_bfloat16(w[i]);
+        tw_write_element(packed, tw_precision_dtype(problem->precision), i, w[i]);
 }
 
 static double cost(const tw_problem *problem, const tw_device *device)

@@ -9,6 +9,7 @@ enum { THREADS = 128 };
 __global__ static void naive(tw_linear p, const float *x, const float *w, const float *bias, float *y)
 {
     size_t outputs = (size_t)p.n * p.oc;
+    tw_cuda_wait();
     for (size_t at = (size_t)blockIdx.x * THREADS + threadIdx.x; at < outputs; at += (size_t)gridDim.x * THREADS) {
         const float *row = x + at / p.oc * p.ic, *weights = w + at % p.oc * p.ic;
         float sum = 0;
@@ -21,9 +22,9 @@ __global__ static void naive(tw_linear p, const float *x, const float *w, const 
 static tw_status run(const tw_step *step, tw_queue *queue)
 {
     const tw_linear *p = (const tw_linear *)step->problem->params;
-    naive<<<tw_cuda_blocks((size_t)p->n * p->oc, THREADS), THREADS, 0, tw_cuda_stream(queue)>>>(
-        *p, (const float *)step->in[0], (const float *)step->in[1], (const float *)step->in[2], (float *)step->out);
-    return tw_cuda_launched();
+    const tw_cuda_grid grid = {dim3(tw_cuda_blocks((size_t)p->n * p->oc, THREADS)), THREADS};
+    return tw_cuda_launch(queue, naive, grid, *p, (const float *)step->in[0], (const float *)step->in[1],
+                          (const float *)step->in[2], (float *)step->out);
 }
 
 static double cost(const tw_problem *problem, const tw_device *device)

@@ -36,6 +36,7 @@ struct rows_sink {
 
 __global__ static void __launch_bounds__(tw_gemm_small::threads) tiled(rows_source source, rows_sink sink)
 {
+    tw_cuda_wait();
     tw_gemm<tw_gemm_small>(source, sink, blockIdx.x * tw_gemm_small::M, blockIdx.y * tw_gemm_small::N);
 }
 
@@ -44,9 +45,10 @@ static tw_status run(const tw_step *step, tw_queue *queue)
     const tw_linear *p = (const tw_linear *)step->problem->params;
     rows_source source = {p->oc, p->ic, p->n, (const float *)step->in[1], (const float *)step->in[0]};
     rows_sink sink = {*p, (const float *)step->in[2], (float *)step->out};
-    dim3 grid(tw_ceil_div((size_t)p->oc, tw_gemm_small::M), tw_ceil_div((size_t)p->n, tw_gemm_small::N));
-    tiled<<<grid, tw_gemm_small::threads, 0, tw_cuda_stream(queue)>>>(source, sink);
-    return tw_cuda_launched();
+    const tw_cuda_grid grid = {
+        dim3(tw_ceil_div((size_t)p->oc, tw_gemm_small::M), tw_ceil_div((size_t)p->n, tw_gemm_small::N)),
+        tw_gemm_small::threads};
+    return tw_cuda_launch(queue, tiled, grid, source, sink);
 }
 
 static bool supports(const tw_problem *problem, const tw_device *device, const char **reason)

@@ -4,39 +4,23 @@
  *
  * Where the whole image is averaged and there are few images, that leaves the device idle: a block of 8 rows of 32 groups
  * then shares each group's pixels among its rows and adds the eight sums up in shared memory, always in the same order. */
-#include "devices/cuda/kernel.h"
-#include "ops/pool/pool.h"
+#include "ops/pool/cuda_window.cuh"
 
 #include <type_traits>
 
 enum { THREADS = 256, GROUPS = 32, SHARES = THREADS / GROUPS };
 
-/* Positions begin + i * step below end, those below zero left out, and what an average that counts its padding divides by. */
-struct window {
-    int begin, end, step, divisor;
-};
-
-__device__ static window find_window(bool adaptive, int at, int in, int out, int stride, int before, int dilation,
-                                     int kernel, int after)
-{
-    if (adaptive) return {(int)((long long)at * in / out), (int)(((long long)(at + 1) * in + out - 1) / out), 1, 0};
-    int begin = at * stride - before, end = begin + dilation * (kernel - 1) + 1;
-    return {begin, min(end, in), dilation, min(end, in + after) - begin};
-}
-
 template <class T>
 __global__ static void __launch_bounds__(THREADS) vectorised(tw_pool p, const T *x, T *y, unsigned groups, size_t count)
 {
     constexpr int width = tw_pack<T>::width;
-    const bool adaptive = p.kind == TW_POOL_ADAPTIVE_AVERAGE;
     tw_cuda_wait();
     tw_cuda_release();
     for (size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x; i < count; i += (size_t)gridDim.x * THREADS) {
         const unsigned pixel = (unsigned)(i / groups), group = (unsigned)(i - (size_t)pixel * groups);
         const unsigned line = pixel / p.ow, image = line / p.oh;
         const int ox = (int)(pixel - line * p.ow), oy = (int)(line - image * p.oh);
-        const window rows = find_window(adaptive, oy, p.ih, p.oh, p.sh, p.pt, p.dilh, p.kh, p.pb);
-        const window columns = find_window(adaptive, ox, p.iw, p.ow, p.sw, p.pl, p.dilw, p.kw, p.pr);
+        const tw_pool_window rows = tw_pool_rows(p, oy), columns = tw_pool_columns(p, ox);
         const T *from = x + (size_t)image * p.ih * p.iw * p.c + group * width;
         tw_pack<T> result;
         int found = 0;

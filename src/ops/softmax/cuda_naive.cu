@@ -1,7 +1,10 @@
 /* softmax, naive on CUDA: a block of 128 threads for each pixel of each image: it finds the largest channel, adds up the
- * exponentials, and divides; three passes over the channels, the second and third from the caches. */
+ * exponentials, and divides; three passes over the channels, the second and third from the caches. Plain or
+ * channels-last: all that differs is how far apart channels are. */
 #include "devices/cuda/kernel.h"
 #include "ops/softmax/softmax.h"
+
+#include <type_traits>
 
 enum { THREADS = 128 };
 
@@ -18,29 +21,33 @@ template <class Combine> __device__ static float reduce(float value, float *shar
     return result;
 }
 
-__global__ static void naive(tw_softmax p, const float *x, float *y, size_t rows)
+template <class T>
+__global__ static void __launch_bounds__(THREADS) naive(tw_softmax p, size_t apart, const T *x, T *y, size_t rows)
 {
     __shared__ float shared[THREADS];
-    const size_t pixels = (size_t)p.h * p.w;
+    tw_cuda_wait();
     for (size_t row = blockIdx.x; row < rows; row += gridDim.x) {
-        size_t first = row / pixels * p.c * pixels + row % pixels;
+        const size_t first = row / apart * p.c * apart + row % apart;
         float largest = -INFINITY, sum = 0;
-        for (int c = threadIdx.x; c < p.c; c += THREADS) largest = fmaxf(largest, x[first + c * pixels]);
+        for (int c = threadIdx.x; c < p.c; c += THREADS) largest = fmaxf(largest, tw_widen(x[first + c * apart]));
         largest = reduce(largest, shared, [](float a, float b) { return fmaxf(a, b); });
-        for (int c = threadIdx.x; c < p.c; c += THREADS) sum += expf(x[first + c * pixels] - largest);
+        for (int c = threadIdx.x; c < p.c; c += THREADS) sum += expf(tw_widen(x[first + c * apart]) - largest);
         sum = reduce(sum, shared, [](float a, float b) { return a + b; });
         for (int c = threadIdx.x; c < p.c; c += THREADS)
-            y[first + c * pixels] = expf(x[first + c * pixels] - largest) / sum;
+            y[first + c * apart] = tw_narrow<T>(expf(tw_widen(x[first + c * apart]) - largest) / sum);
     }
 }
 
 static tw_status run(const tw_step *step, tw_queue *queue)
 {
     const tw_softmax *p = (const tw_softmax *)step->problem->params;
-    size_t rows = (size_t)p->n * p->h * p->w;
-    naive<<<(unsigned)(rows < 65536 ? rows : 65536), THREADS, 0, tw_cuda_stream(queue)>>>(
-        *p, (const float *)step->in[0], (float *)step->out, rows);
-    return tw_cuda_launched();
+    const size_t pixels = (size_t)p->h * p->w, rows = p->n * pixels;
+    const size_t apart = step->problem->out.layout == TW_NHWC ? 1 : pixels;
+    const tw_cuda_grid grid = {dim3(tw_cuda_blocks(rows, 1)), THREADS};
+    return tw_cuda_with_type(step->problem->out.dtype, [&](auto *type) {
+        using T = std::remove_pointer_t<decltype(type)>;
+        return tw_cuda_launch(queue, naive<T>, grid, *p, apart, (const T *)step->in[0], (T *)step->out, rows);
+    });
 }
 
 extern "C" const tw_design tw_softmax_cuda_naive = {
@@ -48,9 +55,9 @@ extern "C" const tw_design tw_softmax_cuda_naive = {
     .device = "cuda",
     .name = "naive",
     .summary = "a block for each pixel, three passes over its channels",
-    .precisions = TW_IN_ALL, /* from and to float32 */
+    .precisions = TW_IN_ALL,
     .in_place = true,
-    .supports = tw_cuda_plain,
+    .supports = tw_cuda_elementwise,
     .cost = tw_cuda_naive_traffic,
     .run = run,
 };
