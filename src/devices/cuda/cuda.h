@@ -16,8 +16,8 @@ typedef struct tw_cuda {
     tw_device base;
     int index; /* the runtime's */
     int multiprocessors;
-    int capability;   /* 90 for 9.0 */
-    int shared_bytes; /* of a block, at most */
+    int capability;    /* 90 for 9.0 */
+    int shared_bytes;  /* of a block, at most */
     tw_vendor *vendor; /* handles of NVIDIA's libraries, for the yardsticks: vendor.cuh */
     bool no_graphs; /* TILEWISE_CUDA_GRAPHS=off: every kernel is launched by itself, for tools that want to see them */
 } tw_cuda;

@@ -49,7 +49,8 @@ static double cost(const tw_problem *problem, const tw_device *device)
 {
     const tw_conv2d *p = (const tw_conv2d *)problem->params;
     const double terms = (double)p->kh * p->kw * (p->ic / p->groups); /* one behind the other, each waits for L2 */
-    return fmax(tw_cuda_seconds(device, problem->op->flops(p), 0.06, 3 * tw_problem_bytes(problem), 1), terms * 0.35e-6);
+    return fmax(tw_cuda_seconds(device, problem->op->flops(p), 0.06, 3 * tw_problem_bytes(problem), 1),
+                terms * 0.35e-6);
 }
 
 extern "C" const tw_design tw_conv2d_cuda_naive = {
