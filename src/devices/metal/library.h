@@ -1,4 +1,4 @@
-/* Kernels' libraries for the simulated device: built from .metal files by tools/metal/build, kept in the user's cache. */
+/* Kernels' libraries for metal-sim: built from .metal files by tools/metal/build, kept in the user's cache. */
 #ifndef TW_DEVICES_METAL_LIBRARY_H
 #define TW_DEVICES_METAL_LIBRARY_H
 

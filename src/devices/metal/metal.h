@@ -1,7 +1,7 @@
 /* What the designs in Metal know of their device, whatever runs them: the GPU's family, and how a kernel is launched.
  *
- * The same records (device "metal") serve every kind that takes them: metal-sim runs their kernels on the CPU. A record's
- * run() fills a dispatch and launches it; a queue's launches run in order. */
+ * The same records (device "metal") serve every kind that takes them: metal-sim runs their kernels on the CPU. A
+ * record's run() fills a dispatch and launches it; a queue's launches run in order. */
 #ifndef TW_DEVICES_METAL_METAL_H
 #define TW_DEVICES_METAL_METAL_H
 
@@ -50,8 +50,8 @@ typedef struct tw_metal_constant {
     int32_t value;
 } tw_metal_constant;
 
-/* dispatchThreadgroups of one kernel: src/ops/SOURCE.metal has it. `args` is buffer(0); the others follow from buffer(1) on
- * in their order. threadgroup_bytes is the dynamic memory of threadgroup(0), a multiple of 16. */
+/* dispatchThreadgroups of one kernel: src/ops/SOURCE.metal has it. `args` is buffer(0); the others follow from
+ * buffer(1) on in their order. threadgroup_bytes is the dynamic memory of threadgroup(0), a multiple of 16. */
 typedef struct tw_metal_dispatch {
     const char *source, *kernel; /* "conv2d/metal_naive", "naive_f32" */
     const void *args;

@@ -1,7 +1,8 @@
 /* metal-sim: a Metal device whose kernels run on the CPU, translated by tools/metal.
  *
- * It answers as a GPU of some family would (--family: limits, what designs refuse, predicted times), so that auto chooses
- * as it would there; only its clock is the host's. Memory is the host's own. A queue runs each launch to its end.
+ * It answers as a GPU of some family would (--family: limits, what designs refuse, predicted times), so that auto
+ * chooses as it would there; only its clock is the host's. Memory is the host's own. A queue runs each launch to its
+ * end.
  *
  * TILEWISE_METAL_SIM=asan or tsan has kernels checked; TILEWISE_METAL_SEED=N draws the order of threads at random and
  * fills threadgroup memory with NaN, as the sanitizers do. */

@@ -1,5 +1,5 @@
-/* What linear's two gemv kernels in Metal share: a lane's part of the products of one row of w with some images. Included by
- * .metal files only. */
+/* What linear's two gemv kernels in Metal share: a lane's part of the products of one row of w with some images.
+ * Included by .metal files only. */
 #ifndef TW_OPS_LINEAR_METAL_GEMV_H
 #define TW_OPS_LINEAR_METAL_GEMV_H
 

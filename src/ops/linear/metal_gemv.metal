@@ -1,8 +1,8 @@
 /* linear, gemv on Metal: for few images, where reading w bounds everything.
  *
- * 32 threads share a row of w: they read neighbouring numbers of it, four at once where rows are a multiple of four long
- * (512 bytes a simdgroup in fp32), so that w crosses memory in whole lines, once for each 4 images. A threadgroup is 8 rows.
- * x lies in the cores' caches. The partial sums are added up
+ * 32 threads share a row of w: they read neighbouring numbers of it, four at once where rows are a multiple of four
+ * long (512 bytes a simdgroup in fp32), so that w crosses memory in whole lines, once for each 4 images. A threadgroup
+ * is 8 rows. x lies in the cores' caches. The partial sums are added up
  *
  * - gemv: in threadgroup memory, 32 floats a row and image, 4 KiB a threadgroup: every family from Apple4 on;
  * - gemv_simd: by simd_sum, without memory or barriers (Apple7 and later; its own file, metal_gemv_simd.metal).

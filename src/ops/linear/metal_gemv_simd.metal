@@ -1,6 +1,7 @@
 /* linear, gemv_simd on Metal (Apple7 and later): gemv whose lanes add up by simd_sum; metal_gemv.metal says the rest.
  *
- * A simdgroup is a row: no threadgroup memory, no barrier, so that more simdgroups are in flight for the memory's latency. */
+ * A simdgroup is a row: no threadgroup memory, no barrier, so that more simdgroups are in flight for the memory's
+ * latency. */
 #include "ops/linear/metal_gemv.h"
 
 template <typename In, typename W, typename Out>

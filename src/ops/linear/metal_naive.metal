@@ -1,8 +1,9 @@
 /* linear, naive on Metal: a thread computes one output; a threadgroup is 256 neighbouring features.
  *
- * Nothing is staged. Each thread walks a row of w on its own, so the lanes of a simdgroup read 32 rows at once, far apart:
- * every line that is loaded must stay in the cache until its thread has used all of it, or crosses memory again. That bounds
- * it, on every family, well below the memory's rate. It takes every problem. Weights are half in fp16 (what W says). */
+ * Nothing is staged. Each thread walks a row of w on its own, so the lanes of a simdgroup read 32 rows at once, far
+ * apart: every line that is loaded must stay in the cache until its thread has used all of it, or crosses memory again.
+ * That bounds it, on every family, well below the memory's rate. It takes every problem. Weights are half in fp16 (what
+ * W says). */
 #include "ops/common/metal_kernel.h"
 #include "ops/linear/linear.h"
 

@@ -1,9 +1,9 @@
-/* reorder, naive on Metal: between the plain and the channels-last layout, and between element types, which only a network's
- * ends do. A thread moves one element, a threadgroup 256 neighbours in y's order.
+/* reorder, naive on Metal: between the plain and the channels-last layout, and between element types, which only a
+ * network's ends do. A thread moves one element, a threadgroup 256 neighbours in y's order.
  *
- * Nothing is staged: writes are whole lines; reads are, where the layout stays, else they are a plane or a pixel's channels
- * apart and their lines wait in the caches for the neighbours. Memory bounds it on every family. TO_LAST: 0 the layout
- * stays, 1 plain to channels-last, 2 back. */
+ * Nothing is staged: writes are whole lines; reads are, where the layout stays, else they are a plane or a pixel's
+ * channels apart and their lines wait in the caches for the neighbours. Memory bounds it on every family. TO_LAST: 0
+ * the layout stays, 1 plain to channels-last, 2 back. */
 #include "ops/common/metal_kernel.h"
 #include "ops/reorder/reorder.h"
 

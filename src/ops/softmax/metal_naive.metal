@@ -1,9 +1,10 @@
-/* softmax, naive on Metal: a threadgroup of 128 threads for each pixel of each image: it finds the largest channel, adds up
- * the exponentials, and divides; three passes over the channels, the second and third from the caches.
+/* softmax, naive on Metal: a threadgroup of 128 threads for each pixel of each image: it finds the largest channel,
+ * adds up the exponentials, and divides; three passes over the channels, the second and third from the caches.
  *
- * Sums and maxima meet in 512 bytes of threadgroup memory, in a tree of seven barriers. Channels are a plane apart, so where
- * there are many pixels the lanes read far apart; a classifier's single pixel reads whole lines. Latency bounds it on every
- * family: there is little to read. A NaN or infinity becomes NaN throughout its pixel. y may be x itself. */
+ * Sums and maxima meet in 512 bytes of threadgroup memory, in a tree of seven barriers. Channels are a plane apart, so
+ * where there are many pixels the lanes read far apart; a classifier's single pixel reads whole lines. Latency bounds
+ * it on every family: there is little to read. A NaN or infinity becomes NaN throughout its pixel. y may be x
+ * itself. */
 #include "ops/common/metal_kernel.h"
 #include "ops/softmax/softmax.h"
 

@@ -76,7 +76,7 @@ typedef struct msl_buffer {
 } msl_buffer;
 
 /* A value for a function constant, found by name, or by index where name is NULL. */
-typedef struct msl_constant_value {
+typedef struct msl_constant_value { // NOLINT(clang-analyzer-optin.performance.Padding): in the order of their meaning
     const char *name;
     uint32_t index;
     const void *value;
