@@ -184,10 +184,9 @@ static tw_status find_cache(tw_msl_tools *tools, tw_error *error)
 {
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     const bool given = cache && *cache;
-    const int length = snprintf(tools->cache, sizeof tools->cache, "%s%s/tilewise/metal",
-                                given  ? cache
-                                : home ? home
-                                       : "/tmp",
+    if (!given && !(home && *home))
+        return tw_fail(error, TW_UNAVAILABLE, "metal-sim: no folder for compiled kernels: set XDG_CACHE_HOME or HOME");
+    const int length = snprintf(tools->cache, sizeof tools->cache, "%s%s/tilewise/metal", given ? cache : home,
                                 given ? "" : "/.cache");
     if (length >= (int)sizeof tools->cache)
         return tw_fail(error, TW_INVALID, "metal-sim: the cache's name is too long");
