@@ -193,7 +193,7 @@ static tw_status find_cache(tw_msl_tools *tools, tw_error *error)
     for (char *slash = strchr(tools->cache + 1, '/');; slash = strchr(slash + 1, '/')) {
         if (slash) *slash = 0;
         const bool made = mkdir(tools->cache, 0777) == 0 || errno == EEXIST;
-        if (!slash && !made) return tw_fail(error, TW_FAILED, "metal-sim: %s: %s", tools->cache, strerror(errno));
+        if (!slash && !made) return tw_fail(error, TW_UNAVAILABLE, "metal-sim: %s: %s", tools->cache, strerror(errno));
         if (!slash) break;
         *slash = '/'; /* one that is not ours to make may be there all the same: the last tells */
     }
