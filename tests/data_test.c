@@ -521,25 +521,57 @@ static void folder_has_splits(void)
         make_folder(folder, name);
         snprintf(name, sizeof name, "%s/cat/1.png", splits[i]);
         write_png(folder, name, i);
-        if (i == 0) continue;
         tw_dataset *dataset = open_set(folder, i == 2 ? TW_SPLIT_TRAIN : TW_SPLIT_TEST);
         CHECK(dataset);
         tw_dataset_info info;
         tw_dataset_describe(dataset, &info);
         tw_dataset_image_name(dataset, 0, name, sizeof name);
         tw_dataset_release(dataset);
-        if (i == 1) { /* without train/ they are classes */
-            CHECK(info.classes == 2 && info.images == 2);
-        } else {
-            CHECK(info.classes == 1 && info.images == 1);
-            CHECK_CONTAINS(name, "/train/cat/1.png");
-        }
+        CHECK(info.classes == 1 && info.images == 1);
+        CHECK_CONTAINS(name, i == 0 ? "/test/cat/1.png" : i == 1 ? "/val/cat/1.png" : "/train/cat/1.png");
     }
     tw_dataset *dataset = open_set(folder, TW_SPLIT_TEST);
     CHECK(dataset);
     tw_dataset_image_name(dataset, 0, name, sizeof name);
     tw_dataset_release(dataset);
     CHECK_CONTAINS(name, "/val/cat/1.png");
+    make_folder(folder, "extra");
+    refuses(folder, "is \"extra\" a class? It lies beside train and val");
+}
+
+static void a_split_that_is_not_there(void)
+{
+    const char *folder = new_folder();
+    make_folder(folder, "train");
+    make_folder(folder, "train/cat");
+    write_png(folder, "train/cat/1.png", 1);
+    refuses(folder, "there is no folder val or test");
+    make_folder(folder, "bus"); /* trains and buses */
+    tw_dataset *dataset = open_set(folder, TW_SPLIT_TEST);
+    CHECK(dataset);
+    tw_dataset_info info;
+    tw_dataset_describe(dataset, &info);
+    tw_dataset_release(dataset);
+    CHECK(info.classes == 2 && info.images == 1);
+}
+
+static void a_link_to_the_whole_mixes_no_classes(void)
+{
+    const char *folder = new_folder();
+    char name[256], target[4096];
+    for (int i = 0; i < 2; i++) {
+        make_folder(folder, i ? "dog" : "cat");
+        write_png(folder, i ? "dog/1.png" : "cat/1.png", i);
+    }
+    snprintf(name, sizeof name, "%s/cat/all", folder);
+    CHECK(realpath(folder, target) && symlink(target, name) == 0);
+    tw_dataset *dataset = open_set(folder, TW_SPLIT_TEST);
+    CHECK(dataset);
+    tw_dataset_info info;
+    tw_dataset_describe(dataset, &info);
+    bool right = info.images == 2 && tw_dataset_label(dataset, 0) == 0 && tw_dataset_label(dataset, 1) == 1;
+    tw_dataset_release(dataset);
+    CHECK(right);
 }
 
 static void folders_without_images_are_refused(void)
@@ -795,6 +827,8 @@ int main(int argc, char **argv)
         {"cifar damage is refused", cifar_damage_is_refused},
         {"folder is read in order", folder_is_read_in_order},
         {"folder has splits", folder_has_splits},
+        {"a split that is not there", a_split_that_is_not_there},
+        {"a link to the whole mixes no classes", a_link_to_the_whole_mixes_no_classes},
         {"folders without images are refused", folders_without_images_are_refused},
         {"idx pixels are exact", idx_pixels_are_exact},
         {"stored pixels are resized", stored_pixels_are_resized},

@@ -142,37 +142,53 @@ static int by_folder_then_name(const void *a, const void *b)
     return strcmp(x + x_folder, y + y_folder);
 }
 
-/* The folder of the split, where there are folders of splits. */
-static char *choose_split(const char *path, tw_split split)
+/* The folder of the split among `root`'s; null where they are classes. Folders are splits where all have a split's
+ * name, or where train lies beside val or test: what else lies there then, hidden folders apart, has no meaning. */
+static tw_status choose_split(const char *path, const contents *root, tw_split split, const char **chosen,
+                              tw_error *error)
 {
-    static const char *const names[] = {"train", "val", "test"};
-    char *paths[3];
-    bool there[3];
-    struct stat info;
-    for (int i = 0; i < 3; i++) {
-        paths[i] = tw_path_join(path, names[i]);
-        there[i] = paths[i] && stat(paths[i], &info) == 0 && S_ISDIR(info.st_mode);
+    const char *train = NULL, *val = NULL, *test = NULL, *other = NULL;
+    for (size_t i = 0; i < root->folders.count; i++) {
+        const char *folder = root->folders.items[i], *name = strrchr(folder, '/') + 1;
+        if (strcmp(name, "train") == 0)
+            train = folder;
+        else if (strcmp(name, "val") == 0)
+            val = folder;
+        else if (strcmp(name, "test") == 0)
+            test = folder;
+        else if (*name != '.')
+            other = name;
     }
-    int chosen = !there[0] || (!there[1] && !there[2]) ? -1 : split == TW_SPLIT_TRAIN ? 0 : there[1] ? 1 : 2;
-    char *result = chosen < 0 ? tw_strdup(path) : paths[chosen];
-    for (int i = 0; i < 3; i++)
-        if (i != chosen) free(paths[i]);
-    return result;
+    const char *held_out = val ? val : test;
+    *chosen = NULL;
+    if ((!train && !held_out) || (other && (!train || !held_out))) return TW_OK;
+    if (other)
+        return tw_fail(error, TW_INVALID, "%s: is \"%s\" a class? It lies beside train and %s; give one split's folder",
+                       path, other, val ? "val" : "test");
+    *chosen = split == TW_SPLIT_TRAIN ? train : held_out;
+    return *chosen ? TW_OK
+                   : tw_fail(error, TW_INVALID, "%s: there is no folder %s", path,
+                             split == TW_SPLIT_TRAIN ? "train" : "val or test");
 }
 
-static tw_status read_classes(const contents *root, tw_dataset *dataset, list *images, tw_error *error)
+/* `folder` holds the classes: a link back to it is not followed either. */
+static tw_status read_classes(const char *folder, const contents *root, tw_dataset *dataset, list *images,
+                              tw_error *error)
 {
     size_t classes = root->folders.count;
     dataset->class_names = calloc(classes, sizeof *dataset->class_names);
     if (!dataset->class_names) return tw_no_memory(error, classes * sizeof *dataset->class_names, "class names");
     dataset->info.classes = classes;
+    struct stat info;
+    if (stat(folder, &info) != 0) return tw_fail(error, TW_INVALID, "%s: %s", folder, strerror(errno));
+    const level all = {.device = info.st_dev, .inode = info.st_ino};
     tw_status status = TW_OK;
     for (size_t c = 0; c < classes && status == TW_OK; c++) {
         const char *path = root->folders.items[c];
         size_t first = images->count;
         dataset->class_names[c] = tw_strdup(strrchr(path, '/') + 1);
         if (!dataset->class_names[c]) return tw_no_memory(error, strlen(path), "class names");
-        status = collect(path, NULL, images, error);
+        status = collect(path, &all, images, error);
         size_t count = images->count - first;
         if (status != TW_OK || count == 0) continue;
         qsort(images->items + first, count, sizeof *images->items, by_folder_then_name);
@@ -186,8 +202,6 @@ static tw_status read_classes(const contents *root, tw_dataset *dataset, list *i
 
 static tw_status fill(const char *path, contents *root, tw_dataset *dataset, tw_error *error)
 {
-    tw_status status = read_folder(path, root, error);
-    if (status != TW_OK) return status;
     if (root->folders.count == 0)
         return tw_fail(
             error, TW_INVALID,
@@ -196,7 +210,7 @@ static tw_status fill(const char *path, contents *root, tw_dataset *dataset, tw_
             path, root->images.count, root->others);
     qsort(root->folders.items, root->folders.count, sizeof *root->folders.items, by_path);
     list images = {0};
-    status = read_classes(root, dataset, &images, error);
+    tw_status status = read_classes(path, root, dataset, &images, error);
     dataset->paths = images.items;
     dataset->info.images = images.count;
     if (status == TW_OK && images.count == 0)
@@ -207,12 +221,14 @@ static tw_status fill(const char *path, contents *root, tw_dataset *dataset, tw_
 
 tw_status tw_folder_open(const char *path, const tw_dataset_desc *desc, tw_dataset *dataset, tw_error *error)
 {
-    char *chosen = choose_split(path, desc->split);
-    if (!chosen) return tw_no_memory(error, strlen(path), "a file name");
-    contents root = {0};
+    const char *chosen = NULL;
+    contents root = {0}, part = {0};
     dataset->info.format = "folder";
-    tw_status status = fill(chosen, &root, dataset, error);
+    tw_status status = read_folder(path, &root, error);
+    if (status == TW_OK) status = choose_split(path, &root, desc->split, &chosen, error);
+    if (status == TW_OK && chosen) status = read_folder(chosen, &part, error);
+    if (status == TW_OK) status = fill(chosen ? chosen : path, chosen ? &part : &root, dataset, error);
+    free_contents(&part);
     free_contents(&root);
-    free(chosen);
     return status;
 }
