@@ -359,8 +359,12 @@ static tw_status write_png(const char *path, const layout *l, tw_error *error)
 
 tw_status cli_confusion_check(const char *path, tw_error *error)
 {
-    if (cli_has_ending(path, ".png") || cli_has_ending(path, ".svg")) return TW_OK;
-    return tw_fail(error, TW_INVALID, "--confusion: %s: expected a name that ends in .png or .svg", path);
+    tw_file_writer writer;
+    if (!cli_has_ending(path, ".png") && !cli_has_ending(path, ".svg"))
+        return tw_fail(error, TW_INVALID, "--confusion: %s: expected a name that ends in .png or .svg", path);
+    tw_status status = tw_file_begin(&writer, path, error);
+    if (status == TW_OK) tw_file_discard(&writer);
+    return status;
 }
 
 tw_status cli_confusion_write(const char *path, const cli_confusion *picture, tw_error *error)

@@ -12,7 +12,7 @@ typedef struct cli_confusion {
     const void *context;
 } cli_confusion;
 
-/* Does the name end in .png or .svg? */
+/* Does the name end in .png or .svg, and could the file be written? */
 tw_status cli_confusion_check(const char *path, tw_error *error);
 /* A matrix of more than 4000 classes is refused, as no screen shows it. */
 tw_status cli_confusion_write(const char *path, const cli_confusion *picture, tw_error *error);

@@ -97,7 +97,7 @@ static int run(const cli_options *options)
         return EXIT_BAD_INPUT;
     }
     const format *as = find_format(options->output, &error);
-    if (!as) return cli_fail(&error);
+    if (!as || cli_seed_check(options, options->arguments[0], &error) != TW_OK) return cli_fail(&error);
     if (cli_model_open(options, options->arguments[0], CLI_KEPT_WEIGHTS, &model, &error) != TW_OK)
         return cli_fail(&error);
     tw_status status = as->write(options->output, model.graph, &error);

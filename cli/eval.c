@@ -18,7 +18,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SMALL_BATCH = 32, LARGE_BATCH = 8, FEW_CLASSES = 20, MANY_CLASSES = 100, LARGEST_CONFUSIONS = 20 };
+enum {
+    SMALL_BATCH = 32,
+    LARGE_BATCH = 8,
+    FEW_CLASSES = 20,
+    MANY_CLASSES = 100,
+    LARGEST_CONFUSIONS = 20,
+    SHOWN_BAD = 20
+};
 static const double small_flops = 5e7; /* an image: below, a network runs in lanes */
 
 typedef struct bad_image {
@@ -372,10 +379,11 @@ static cJSON *worst_rows(const evaluation *e)
     return rows;
 }
 
-static cJSON *bad_rows(const evaluation *e)
+/* At most `limit`. */
+static cJSON *bad_rows(const evaluation *e, size_t limit)
 {
     cJSON *rows = cJSON_CreateArray();
-    for (size_t i = 0; i < e->bad_count; i++) {
+    for (size_t i = 0; i < e->bad_count && i < limit; i++) {
         char name[CLI_PATH_SIZE];
         cJSON *row = cJSON_CreateObject();
         tw_dataset_image_name(e->dataset, e->bad[i].index, name, sizeof name);
@@ -426,7 +434,7 @@ static cJSON *everything(const evaluation *e)
     cJSON_AddItemToObject(row, "per_class", class_rows(e));
     cJSON_AddItemToObject(row, "confusion", confusion_rows(&e->score));
     cJSON_AddItemToObject(row, "worst", worst_rows(e));
-    cJSON_AddItemToObject(row, "errors", bad_rows(e));
+    cJSON_AddItemToObject(row, "errors", bad_rows(e, e->bad_count));
     return row;
 }
 
@@ -566,20 +574,25 @@ static int print_details(const evaluation *e)
     else
         code = cli_print_table(options, "largest confusions", TW_COLUMNS(pair_columns), largest_confusions(e));
     if (code == EXIT_DONE) code = cli_print_table(options, "worst mistakes", TW_COLUMNS(worst_columns), worst_rows(e));
-    if (code == EXIT_DONE) code = cli_print_table(options, "bad images", TW_COLUMNS(bad_columns), bad_rows(e));
+    if (e->bad_count > SHOWN_BAD)
+        snprintf(title, sizeof title, "bad images: %d of %zu, all with --format json", SHOWN_BAD, e->bad_count);
+    else
+        snprintf(title, sizeof title, "bad images");
+    if (code == EXIT_DONE) code = cli_print_table(options, title, TW_COLUMNS(bad_columns), bad_rows(e, SHOWN_BAD));
     return code;
 }
 
 /* ---- the command ---- */
 
-static tw_status draw(const evaluation *e, tw_error *error)
+/* A picture that cannot be written takes none of the results with it. */
+static int draw(const evaluation *e)
 {
+    tw_error error;
     char title[160];
     snprintf(title, sizeof title, "%.60s: top-1 %.2f%% of %zu images", e->model->name,
              100 * share(e->score.top1, e->score.images), e->score.images);
-    return cli_confusion_write(e->options->confusion,
-                               &(cli_confusion){.score = &e->score, .title = title, .name = class_name, .context = e},
-                               error);
+    const cli_confusion picture = {.score = &e->score, .title = title, .name = class_name, .context = e};
+    return cli_confusion_write(e->options->confusion, &picture, &error) == TW_OK ? EXIT_DONE : cli_fail(&error);
 }
 
 static tw_status evaluate_device(evaluation *e, int device, tw_results *results, tw_error *error)
@@ -588,7 +601,6 @@ static tw_status evaluate_device(evaluation *e, int device, tw_results *results,
     tw_status status = open_device(e, options->devices.items[device], error);
     if (status == TW_OK) status = evaluate(e, error);
     if (status == TW_OK) status = open_labels(e, error);
-    if (status == TW_OK && options->confusion && device == 0) status = draw(e, error);
     if (status != TW_OK) return status;
     tw_results_device(results, &e->info);
     tw_results_add(results, cli_is_text(options) ? summary(e) : everything(e));
@@ -612,6 +624,7 @@ static int report(const cli_options *options, evaluation *all, tw_results *resul
         cli_note("%zu of %zu images could not be used", bad, all[0].score.images + all[0].bad_count);
         code = EXIT_BAD_INPUT;
     }
+    if (options->confusion) code = cli_worse(code, draw(&all[0]));
     code = cli_results_close(results, code);
     if (!cli_is_text(options) || code == EXIT_BROKEN) return code;
     puts("\nimages/s counts from opening the data to the last result: reading, decoding, preprocessing, network.");
@@ -675,8 +688,8 @@ const cli_command cli_eval = {
     .options = CLI_BIT(CLI_DATA) | CLI_BIT(CLI_SPLIT) | CLI_BIT(CLI_LIMIT) | CLI_BIT(CLI_WORST) |
                CLI_BIT(CLI_CONFUSION) | CLI_BIT(CLI_LABELS) | CLI_BIT(CLI_WEIGHTS) | CLI_BIT(CLI_DEVICE) |
                CLI_BIT(CLI_FAMILY) | CLI_BIT(CLI_DESIGN) | CLI_BIT(CLI_FALLBACK) | CLI_BIT(CLI_PRECISION) |
-               CLI_BIT(CLI_THREADS) | CLI_BIT(CLI_BATCH) | CLI_BIT(CLI_SEED) | CLI_BIT(CLI_IMAGE_SIZE) |
-               CLI_PREPROCESSING | CLI_BIT(CLI_FORMAT) | CLI_BIT(CLI_HELP),
+               CLI_BIT(CLI_THREADS) | CLI_BIT(CLI_BATCH) | CLI_BIT(CLI_IMAGE_SIZE) | CLI_PREPROCESSING |
+               CLI_BIT(CLI_FORMAT) | CLI_BIT(CLI_HELP),
     .lists = CLI_BIT(CLI_DEVICE),
     .min_arguments = 1,
     .max_arguments = 1,

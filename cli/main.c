@@ -144,7 +144,7 @@ int main(int argc, char **argv)
         cli_note("no command: 'tilewise --help' lists them");
         return EXIT_BAD_INPUT;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+    if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         print_overview();
         return close_output(EXIT_DONE);
     }

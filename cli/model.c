@@ -38,6 +38,9 @@ static tw_status create_graph(const char *name, const tw_zoo_desc *desc, tw_grap
     size_t count = tw_zoo_count() < MAX_ZOO ? tw_zoo_count() : MAX_ZOO;
     tw_preprocess known;
     if (tw_zoo_preprocess(name, NULL, &known, NULL) == TW_OK) return tw_zoo_create(name, desc, graph, error);
+    if (strpbrk(name, "./"))
+        return tw_fail(error, TW_INVALID, "%s: a model's file ends in .onnx, and no network of the zoo has that name",
+                       name);
     for (size_t i = 0; i < count; i++) names[i] = tw_zoo_name(i);
     return cli_unknown("network", name, (cli_names){names, count}, error);
 }
@@ -156,6 +159,12 @@ static tw_status count_classes(cli_model *model, tw_error *error)
 }
 
 /* ---- the model ---- */
+
+tw_status cli_seed_check(const cli_options *options, const char *name, tw_error *error)
+{
+    if (!is_file(name) || !cli_given(options, CLI_SEED)) return TW_OK;
+    return tw_fail(error, TW_INVALID, "--seed: %s has weights of its own; random ones are for a zoo name", name);
+}
 
 tw_status cli_model_open(const cli_options *options, const char *name, cli_weights weights, cli_model *model,
                          tw_error *error)

@@ -23,6 +23,8 @@ typedef enum cli_weights {
 /* An ONNX file, or a network of the zoo. */
 tw_status cli_model_open(const cli_options *options, const char *name, cli_weights weights, cli_model *model,
                          tw_error *error);
+/* Of a command that has no other use for --seed than random weights: refused beside a file, which has its own. */
+tw_status cli_seed_check(const cli_options *options, const char *name, tw_error *error);
 void cli_model_close(cli_model *model);
 
 /* Does a file's name end so? ".onnx" */

@@ -77,14 +77,28 @@ static tw_status add_named(cli_photos *photos, const char *path, bool recursive,
     photos->many = true;
     tw_status status = add_folder(photos, path, recursive, error);
     if (status == TW_OK && photos->count == before)
-        status = tw_fail(error, TW_INVALID, "%s: the folder holds no files", path);
+        status = tw_fail(error, TW_INVALID, "%s: the folder holds no files%s", path,
+                         recursive ? "" : "; --recursive enters the folders in it");
     return status;
+}
+
+/* Does the pattern lead into a folder that may not be read? glob() passes over those unless it is told not to. */
+static bool is_locked(const char *pattern)
+{
+    glob_t found;
+    errno = 0;
+    int code = glob(pattern, GLOB_ERR, NULL, &found);
+    bool locked = code == GLOB_ABORTED && errno == EACCES;
+    if (code == 0) globfree(&found);
+    return locked;
 }
 
 static tw_status add_matches(cli_photos *photos, const char *pattern, bool recursive, tw_error *error)
 {
     glob_t found;
     int code = glob(pattern, 0, NULL, &found);
+    if (code == GLOB_NOMATCH && is_locked(pattern))
+        return tw_fail(error, TW_INVALID, "%s: a folder may not be read: %s", pattern, strerror(EACCES));
     if (code == GLOB_NOMATCH) return tw_fail(error, TW_INVALID, "%s: no file has such a name", pattern);
     if (code != 0) return tw_fail(error, TW_FAILED, "%s: the folder cannot be searched", pattern);
     tw_status status = TW_OK;
@@ -112,6 +126,7 @@ static tw_status read_list(cli_photos *photos, FILE *list, int end, tw_error *er
     tw_status status = TW_OK;
     while (status == TW_OK && (length = getdelim(&name, &size, end, list)) > 0) {
         if (name[length - 1] == end) name[--length] = 0;
+        if (end == '\n' && length > 0 && name[length - 1] == '\r') name[--length] = 0; /* written on Windows */
         if (strlen(name) != (size_t)length)
             status = tw_fail(error, TW_INVALID, "a zero byte in a name: is it a list for --null?");
         else if (length > 0)

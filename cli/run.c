@@ -113,6 +113,7 @@ static int run(const cli_options *options)
     tw_device *device;
     cli_model model;
     tw_tensor input = {0};
+    if (cli_seed_check(options, options->arguments[0], &error) != TW_OK) return cli_fail(&error);
     if (cli_device_open(options, options->devices.items[0], options->threads.items[0], &device, &error) != TW_OK)
         return cli_fail(&error);
     tw_status status = cli_model_open(options, options->arguments[0], CLI_RANDOM_WEIGHTS, &model, &error);

@@ -1,5 +1,6 @@
 #include "session.h"
 #include "cli.h"
+#include "core/status.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -36,6 +37,10 @@ tw_status cli_network_open_with(const cli_model *model, tw_device *device, const
     const tw_network_desc desc = {.graph = model->graph, .device = device, .plan = *plan};
     tw_status status = tw_network_open(&desc, network, error);
     if (status == TW_OK) tell_fallbacks(network->plan);
+    /* A file's graph may have another name, which the user has never seen. */
+    const char *name = tw_graph_name(model->graph);
+    bool named = status != TW_OK && strncmp(error->message, name, strlen(name)) == 0;
+    if (named && strcmp(name, model->name) != 0) tw_error_prefix(error, "%s", model->name);
     return status;
 }
 

@@ -110,6 +110,7 @@ def help_of_each_command_has_options_and_examples():
 def unknown_commands():
     refuse(2, "no command")
     refuse(2, 'unknown command "bnech": did you mean "bench"', "bnech")
+    equal(succeed("help"), succeed("--help"), "help")
     for later in ["tune", "train", "report"]:
         refuse(2, f'unknown command "{later}"', later)
 
@@ -156,6 +157,7 @@ def lists_only_where_they_are_swept():
 def unknown_names_and_suggestions():
     refuse(2, 'unknown network "resnet19": did you mean "resnet18"', "inspect", "resnet19")
     refuse(2, 'unknown network "zzzzzzzzz": expected one of .*vgg16', "bench", "zzzzzzzzz")
+    refuse(2, "model.pth: a model's file ends in .onnx", "inspect", "model.pth")
     refuse(2, 'unknown device "cpuu": did you mean "cpu"', "bench", "lenet5", "--device", "cpuu")
     refuse(2, 'unknown precision "fp15": did you mean "fp16"', "bench", "lenet5", "--precision", "fp15")
     refuse(2, 'unknown design "niave": did you mean "naive"', "bench", "lenet5", "--design", "niave")
@@ -585,7 +587,7 @@ def bad_photographs():
         rows = json.loads(result.stdout)["rows"]
         equal([row["error"] is None for row in rows], [True, False, True], "good files")
         check(rows[1]["top"] is None and "2.png" in rows[1]["error"], f"row {rows[1]}")
-        equal(result.stderr.decode().splitlines(), ["tilewise: 1 of 3 images could not be read"], "errors")
+        equal(result.stderr.decode().splitlines(), ["tilewise: 1 of 3 images could not be used"], "errors")
     for output in ["csv", "table", "md", "jsonl"]:
         result = run(*command, folder, "-o", output)
         equal((result.returncode, b"2.png" in result.stdout), (2, True), output)

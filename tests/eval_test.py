@@ -62,6 +62,12 @@ def weights(scale=lambda name, value: value):
     return write("lenet5.safetensors", struct.pack("<Q", len(text)) + text + body)
 
 
+def link(name, target):
+    if not os.path.islink(path(name)):
+        os.symlink(target, path(name))
+    return path(name)
+
+
 def png(width, height, pixel):
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -262,6 +268,9 @@ def pictures():
     check("true class" in texts and "predicted class" in texts and "100%" in texts, f"texts {texts}")
     refuse(2, "ends in .png or .svg", *command, path("matrix.gif"))
     refuse(2, "nowhere", *command, path("nowhere/matrix.png"))
+    refuse(2, "not a regular file", *command, link("full.png", "/dev/full"))
+    refuse(2, "its folder does not exist", "eval", "lenet5", "--weights", weights(), "--data", path("gone"), "--confusion",
+           path("nowhere/matrix.svg"))  # before the data are looked at
     equal([name for name in os.listdir(FOLDER) if "matrix" in name and name[-4:] not in (".png", ".svg")], [], "files left")
 
 
@@ -308,12 +317,26 @@ def bad_images_are_listed():
 
 
 @case
+def many_bad_images_are_counted():
+    folder = shutil.copytree(class_folders(), path("ruined"), dirs_exist_ok=True)
+    for c in range(8):
+        for i in range(3):
+            write(f"ruined/class {c:02}/{i}.png", b"no picture")
+    command = ["eval", "lenet5", "--weights", weights(), "--data", folder]
+    text = run(*command).stdout.decode()
+    check("bad images: 20 of 24" in text and text.count("not a JPEG or PNG") == 20, "the table of bad images")
+    equal(len(json.loads(run(*command, "-o", "json").stdout)["rows"][0]["errors"]), 24, "bad images in JSON")
+
+
+@case
 def outputs_that_are_not_finite():
     name = weights(lambda key, value: math.nan if key == "fc3.bias" else value)
     result = run("eval", "lenet5", "--weights", name, "--data", idx(), "-o", "json")
     row, = json.loads(result.stdout)["rows"]
     equal((result.returncode, row["images"], row["bad"], row["top1"]), (2, 0, IMAGES, None), "end")
     check("not finite" in row["errors"][0]["error"], f"error {row['errors'][0]}")
+    result = run("classify", "lenet5", "--weights", name, class_folders() + "/class 01/0.png")
+    equal((result.returncode, result.stderr), (2, b"tilewise: 1 of 1 images could not be used\n"), "classify")
 
 
 @case
@@ -365,7 +388,13 @@ def classify_many():
     equal(names(classify(folder + "/class 0[12]/*.png")), files[3:9], "files of a pattern")
     equal(names(classify(folder + "/class 01")), files[3:6], "files of a folder")
     refuse(2, "no file has such a name", "classify", "lenet5", "--weights", weights(), folder + "/*.gif")
-    refuse(2, "holds no files", "classify", "lenet5", "--weights", weights(), folder)
+    refuse(2, "holds no files; --recursive", "classify", "lenet5", "--weights", weights(), folder)
+    refuse(2, "--seed", "classify", "lenet5", "--weights", weights(), "--seed", "5", folder)
+    os.makedirs(path("locked"), exist_ok=True)
+    os.chmod(path("locked"), 0)
+    if not os.access(path("locked"), os.R_OK):
+        refuse(2, "a folder may not be read", "classify", "lenet5", "--weights", weights(), path("locked/*.png"))
+    os.chmod(path("locked"), 0o700)
 
 
 @case
@@ -375,6 +404,7 @@ def classify_lists():
     text = "\n".join(files).encode() + b"\n\n"
     wanted = [os.path.relpath(name, FOLDER) for name in files]
     equal(names(classify("--files-from", write("list", text))), wanted, "files of a list")
+    equal(names(classify("--files-from", "-", input=text.replace(b"\n", b"\r\n"))), wanted, "lines of Windows")
     equal(names(classify("--files-from", "-", input=text)), wanted, "files of the standard input")
     equal(names(classify("--files-from", "-", "-0", input=text.strip().replace(b"\n", b"\0"))), wanted, "with zero bytes")
     rows = classify("--files-from", "-", input=text + b"nowhere.png\n", code=2)
@@ -400,9 +430,9 @@ def classify_reports_as_it_goes():
 
 
 @case
-def classify_on_devices_with_layers_and_seed():
+def classify_on_devices_with_layers():
     folder = class_folders()
-    rows = classify("--device", "cpu,cpu,cpu", folder + "/class 07", "--seed", "5")
+    rows = classify("--device", "cpu,cpu,cpu", folder + "/class 07")
     equal([row["agrees"] for row in rows], [True] * 9, "agreement")
     command = ["classify", "lenet5", "--weights", weights(), folder + "/class 07", "--layers", "-o"]
     check("| fc3" in succeed(*command, "md"), "no layers in Markdown")
