@@ -65,6 +65,17 @@ def command(arguments, **keywords):
     return result.stdout
 
 
+def check_output(path):
+    """Before anything is measured: a file there is replaced, but no device and no folder, and its folder exists."""
+    if os.path.lexists(path) and not os.path.isfile(path):
+        raise Problem(f"--output: {path}: cannot be replaced: not a regular file")
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise Problem(f"--output: {path}: its folder does not exist")
+    if not os.access(folder, os.W_OK):
+        raise Problem(f"--output: {path}: its folder cannot be written")
+
+
 # ---- the environment ----
 
 
@@ -381,6 +392,8 @@ class Network:
 class Bench:
     def __init__(self, options):
         self.options = options
+        if options.output:
+            check_output(options.output)
         self.tilewise = os.path.join(options.build, "tilewise")
         self.library = os.path.join(options.build, "libtilewise.so")
         for path in (self.tilewise, self.library):

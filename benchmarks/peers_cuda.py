@@ -301,6 +301,16 @@ def parse():
     return parser.parse_args()
 
 
+def check_output(path):
+    """Before anything is measured: a file there is replaced, but no device and no folder, and its folder exists."""
+    folder = os.path.dirname(os.path.abspath(path))
+    problem = ("cannot be replaced: not a regular file" if os.path.lexists(path) and not os.path.isfile(path) else
+               "its folder does not exist" if not os.path.isdir(folder) else
+               None if os.access(folder, os.W_OK) else "its folder cannot be written")
+    if problem:
+        sys.exit(f"peers_cuda.py: --output: {path}: {problem}")
+
+
 def write(path, rows, torch, tilewise, device):
     info = device.info
     result = {"tilewise": tilewise.__version__, "host": {"system": platform.platform()},
@@ -316,6 +326,8 @@ def write(path, rows, torch, tilewise, device):
 
 def main():
     options = parse()
+    if options.output:
+        check_output(options.output)
     try:
         import onnx  # noqa: F401: module_of() needs it, and says so late
         import torch

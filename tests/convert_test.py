@@ -11,6 +11,8 @@ import os
 import re
 import resource
 import struct
+import subprocess
+import sys
 import zlib
 
 import cases
@@ -165,6 +167,25 @@ def nothing_is_half_written():
     refuse(3, "adaptive", "convert", "alexnet", "--seed", 1, "--image-size", 127, "--output", target)
     equal(sorted(os.listdir(path("whole"))), before, "the folder")
     equal(read("whole/old.onnx"), b"old", "the old file")
+
+
+@case
+def a_seed_is_no_part_of_a_file():
+    succeed("convert", "lenet5", "--seed", 1, "--output", path("seeded.onnx"))
+    for command in [["convert", path("seeded.onnx")], ["run", path("seeded.onnx"), "--input", path("x.npy")]]:
+        refuse(2, "--seed: .*seeded.onnx has weights of its own", *command, "--seed", 2, "--output",
+               path("no.onnx" if command[0] == "convert" else "no.npy"))
+
+
+@case
+def results_of_peers_replace_no_device():
+    folder = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "benchmarks")
+    device = os_link("device.json", "/dev/full")
+    for program in ["peers.py", "peers_cuda.py"]:
+        for output, message in [(device, "not a regular file"), (path("gone/a.json"), "its folder does not exist")]:
+            result = subprocess.run([sys.executable, os.path.join(folder, program), "--output", output],
+                                    stdin=subprocess.DEVNULL, capture_output=True, text=True)
+            check(result.returncode != 0 and message in result.stderr, f"{program}: {result.stderr!r}")
 
 
 def os_link(name, target):
