@@ -250,6 +250,18 @@ static tw_status check_data(const evaluation *e, tw_error *error)
     return TW_OK;
 }
 
+/* A file of --labels may name the network's classes, or only the data's, where those are fewer. */
+static tw_status open_labels(evaluation *e, tw_error *error)
+{
+    size_t classes = e->model->classes;
+    tw_error other;
+    if (!e->options->labels && e->data.classes == classes && tw_dataset_class_name(e->dataset, 0)) return TW_OK;
+    tw_status status = cli_labels_open(e->options, classes, &e->labels, error);
+    if (status == TW_OK || !e->options->labels || e->data.classes >= classes) return status;
+    if (cli_labels_open(e->options, e->data.classes, &e->labels, &other) != TW_OK) return status;
+    return cli_labels_extend(&e->labels, classes, error);
+}
+
 static tw_status open_loader(evaluation *e, tw_error *error)
 {
     size_t limit = (size_t)e->options->limit, images = e->data.images, *order = NULL;
@@ -287,6 +299,7 @@ static tw_status evaluate(evaluation *e, tw_error *error)
     if (status != TW_OK) return status;
     tw_dataset_describe(e->dataset, &e->data);
     status = check_data(e, error);
+    if (status == TW_OK) status = open_labels(e, error);
     if (status == TW_OK)
         status = tw_score_create(e->data.classes, e->model->classes, (size_t)e->options->worst, &e->score, error);
     if (status == TW_OK) status = open_loader(e, error);
@@ -320,13 +333,6 @@ static const char *class_name(const void *context, size_t index)
     const evaluation *e = context;
     const char *name = index < e->data.classes && !e->options->labels ? tw_dataset_class_name(e->dataset, index) : NULL;
     return name ? name : e->labels.items[index];
-}
-
-static tw_status open_labels(evaluation *e, tw_error *error)
-{
-    bool named = !e->options->labels && e->data.classes == e->model->classes && tw_dataset_class_name(e->dataset, 0);
-    if (!named) return cli_labels_open(e->options, e->model->classes, &e->labels, error);
-    return TW_OK;
 }
 
 /* ---- what was found, as JSON ---- */
@@ -600,7 +606,6 @@ static tw_status evaluate_device(evaluation *e, int device, tw_results *results,
     const cli_options *options = e->options;
     tw_status status = open_device(e, options->devices.items[device], error);
     if (status == TW_OK) status = evaluate(e, error);
-    if (status == TW_OK) status = open_labels(e, error);
     if (status != TW_OK) return status;
     tw_results_device(results, &e->info);
     tw_results_add(results, cli_is_text(options) ? summary(e) : everything(e));

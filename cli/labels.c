@@ -75,10 +75,10 @@ static tw_status from_file(const char *path, cli_labels *labels, tw_error *error
     return status;
 }
 
-static tw_status from_numbers(cli_labels *labels, tw_error *error)
+static tw_status from_numbers(size_t first, cli_labels *labels, tw_error *error)
 {
     tw_status status = TW_OK;
-    for (size_t i = 0; i < labels->count && status == TW_OK; i++) {
+    for (size_t i = first; i < labels->count && status == TW_OK; i++) {
         char number[24];
         snprintf(number, sizeof number, "%zu", i);
         status = set_label(labels, i, number, error);
@@ -99,10 +99,20 @@ tw_status cli_labels_open(const cli_options *options, size_t classes, cli_labels
     else {
         if (classes == IMAGENET_CLASSES && cli_data_path("imagenet_classes", ".json", path))
             cli_note("no labels, as %s cannot be read: classes are shown by number", path);
-        status = from_numbers(labels, error);
+        status = from_numbers(0, labels, error);
     }
     if (status != TW_OK) cli_labels_close(labels);
     return status;
+}
+
+tw_status cli_labels_extend(cli_labels *labels, size_t classes, tw_error *error)
+{
+    size_t first = labels->count;
+    char **grown = realloc(labels->items, (classes + 1) * sizeof *grown);
+    if (!grown) return tw_no_memory(error, classes * sizeof *grown, "labels");
+    memset(grown + first, 0, (classes + 1 - first) * sizeof *grown);
+    *labels = (cli_labels){grown, classes};
+    return from_numbers(first, labels, error);
 }
 
 void cli_labels_close(cli_labels *labels)

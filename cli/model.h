@@ -37,6 +37,8 @@ typedef struct cli_labels {
 
 /* --labels, else the data folder's for networks of 1000 classes, else class numbers. */
 tw_status cli_labels_open(const cli_options *options, size_t classes, cli_labels *labels, tw_error *error);
+/* More classes, whose names are their numbers. */
+tw_status cli_labels_extend(cli_labels *labels, size_t classes, tw_error *error);
 void cli_labels_close(cli_labels *labels);
 
 #endif

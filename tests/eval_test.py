@@ -209,6 +209,11 @@ def class_folders_are_matched_in_order():
     names = write("names.txt", "\n".join(f"name {i}" for i in range(10)).encode())
     row, = evaluate(class_folders(), "--labels", names)["rows"]
     equal(row["per_class"][3]["label"], "name 3", "--labels")
+    few = write("few.txt", b"a\nb\nc\nd\n")
+    row, = evaluate(class_folders(4), "--labels", few)["rows"]
+    equal([entry["label"] for entry in row["per_class"]], ["a", "b", "c", "d"], "--labels of the data's classes")
+    refuse(2, "4 labels, but the network has 10 classes", "eval", "lenet5", "--weights", weights(), "--data",
+           class_folders(5), "--labels", few)
 
 
 @case
