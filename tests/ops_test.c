@@ -253,9 +253,9 @@ static const struct subject {
     {"relu", make_relu, 30, {0}},
     {"clip", make_clip, 40, {0}},
     {"add", make_add, 30, {0}},
-    {"concat", make_concat, 40, {0}},
+    {"concat", make_concat, 40, {"2x5x6x6+8"}},
     {"softmax", make_softmax, 40, {0}},
-    {"batchnorm", make_batchnorm, 40, {0}},
+    {"batchnorm", make_batchnorm, 40, {"2x5x6x6:1e-05"}},
     {"lrn", make_lrn, 40, {"2x9x6x6:5:1:0.75:1"}},
     {"reorder", make_reorder, 60, {0}},
 };
