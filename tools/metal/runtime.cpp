@@ -577,7 +577,11 @@ void work(worker &w, launch &run)
 #endif
         count_end(w.counts);
     }
+#ifdef MSL_TSAN
+    drop_fibers(w); // every library of a process has workers, and the sanitizer knows 8000 fibers in all
+#else
     if (w.broken) drop_fibers(w);
+#endif
     current = nullptr;
     std::lock_guard<std::mutex> guard(run.lock);
     add(run.totals, w.counts);
@@ -678,7 +682,7 @@ void run_workers(launch &run)
 {
     uint64_t count = run.desc->workers ? run.desc->workers : std::thread::hardware_concurrency();
 #ifdef MSL_TSAN
-    count = count < 2 ? 2 : count < 4 ? count : 4; // one would order all groups; the sanitizer knows 8000 fibers in all
+    count = count < 2 ? 2 : count < 4 ? count : 4; // one would order all groups
 #endif
     if (count > run.groups) count = run.groups;
     if (count < 1) count = 1;
