@@ -79,7 +79,7 @@ static double cost(const tw_problem *problem, const tw_device *device)
     const double terms = (double)p->kh * p->kw * (p->ic / p->groups); /* of a thread, one behind the other */
     return tw_metal_seconds(
                device, tw_metal_arithmetic(device, problem->op->flops(p) / filled, pixels == 1 ? 0.2 : 0.4, threads),
-               tw_problem_bytes(problem), 1) +
+               1.2 * tw_problem_bytes(problem), 1) +
            terms * 5e-9;
 }
 

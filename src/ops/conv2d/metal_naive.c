@@ -18,7 +18,7 @@ static double cost(const tw_problem *problem, const tw_device *device)
     const double terms = (double)p->kh * p->kw * (p->ic / p->groups); /* of a thread, one behind the other */
     const double threads = (double)tw_conv2d_metal_outputs(p);
     return tw_metal_seconds(device, tw_metal_arithmetic(device, problem->op->flops(p), 0.06, threads),
-                            tw_problem_bytes(problem), 1) +
+                            1.3 * tw_problem_bytes(problem), 1) +
            terms * 5e-9;
 }
 
