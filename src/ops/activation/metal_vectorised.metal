@@ -1,9 +1,10 @@
-/* relu and clip, vectorised on Metal: a thread reads four elements at once and writes four; a threadgroup is 256 neighbours.
+/* relu and clip, vectorised on Metal: a thread reads four elements at once and writes four; a threadgroup is 256
+ * neighbours.
  *
  * Nothing is staged. A simdgroup's load is 512 bytes in fp32, 256 in fp16, a quarter of naive's loads and of its index
- * arithmetic, which is what keeps four bytes a thread below the memory's rate. One read and one write of device memory bound
- * it on every family. The last elements, where the count is no multiple of four, go one by one. NaN passes through. y may be
- * x itself. */
+ * arithmetic, which is what keeps four bytes a thread below the memory's rate. One read and one write of device memory
+ * bound it on every family. The last elements, where the count is no multiple of four, go one by one. NaN passes
+ * through. y may be x itself. */
 #include "ops/activation/activation.h"
 #include "ops/common/metal_kernel.h"
 

@@ -1,8 +1,9 @@
 /* add, vectorised on Metal: a thread reads four elements of each side at once and writes four; a threadgroup is 256
  * neighbours.
  *
- * Nothing is staged. Loads of 512 bytes a simdgroup in fp32, 256 in fp16; two reads and one write of device memory bound it
- * on every family. The last elements, where the count is no multiple of four, go one by one. y may be a itself. */
+ * Nothing is staged. Loads of 512 bytes a simdgroup in fp32, 256 in fp16; two reads and one write of device memory
+ * bound it on every family. The last elements, where the count is no multiple of four, go one by one. y may be a
+ * itself. */
 #include "ops/add/add.h"
 #include "ops/common/metal_kernel.h"
 

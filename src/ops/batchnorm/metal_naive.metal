@@ -1,8 +1,8 @@
-/* batchnorm, naive on Metal: a thread normalises one element and computes its channel's scale anew; a threadgroup is 256
- * neighbours.
+/* batchnorm, naive on Metal: a thread normalises one element and computes its channel's scale anew; a threadgroup is
+ * 256 neighbours.
  *
- * Nothing is staged: the four numbers of a channel stay in the cache, and a simdgroup mostly reads one channel's. One read
- * and one write of device memory bound it on every family. y may be x itself. */
+ * Nothing is staged: the four numbers of a channel stay in the cache, and a simdgroup mostly reads one channel's. One
+ * read and one write of device memory bound it on every family. y may be x itself. */
 #include "ops/batchnorm/batchnorm.h"
 #include "ops/common/metal_kernel.h"
 

@@ -1,8 +1,8 @@
 /* batchnorm, vectorised on Metal: a thread normalises four neighbouring pixels of one channel, whose scale it computes
  * once; a threadgroup is 256 neighbours. Planes are whole multiples of four pixels.
  *
- * Nothing is staged: the four numbers of a channel come from the cache. Loads of 512 bytes a simdgroup in fp32, 256 in fp16;
- * one read and one write of device memory bound it on every family. y may be x itself. */
+ * Nothing is staged: the four numbers of a channel come from the cache. Loads of 512 bytes a simdgroup in fp32, 256 in
+ * fp16; one read and one write of device memory bound it on every family. y may be x itself. */
 #include "ops/batchnorm/batchnorm.h"
 #include "ops/common/metal_kernel.h"
 

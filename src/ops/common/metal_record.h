@@ -41,8 +41,8 @@ void tw_metal_bind(tw_metal_dispatch *dispatch, const void *pointer, size_t byte
 void tw_metal_bind_operand(tw_metal_dispatch *dispatch, const tw_step *step, int index); /* n_in: the output */
 void tw_metal_bind_weights(tw_metal_dispatch *dispatch, const tw_step *step, size_t packed_bytes);
 
-/* What arithmetic takes at a share of the peak, with so many threads: a core, of some 330 GFLOP/s on every family, needs
- * about 12 simdgroups in flight to reach it. */
+/* What arithmetic takes at a share of the peak, with so many threads: a core, of some 330 GFLOP/s on every family,
+ * needs about 12 simdgroups in flight to reach it. */
 double tw_metal_arithmetic(const tw_device *device, double flops, double efficiency, double threads);
 /* The larger of that and of what memory takes, and what launches cost. */
 double tw_metal_seconds(const tw_device *device, double arithmetic, double bytes, int launches);

@@ -1,7 +1,7 @@
 /* concat, naive on Metal: one launch a part; a thread copies one element, a threadgroup 256 neighbours of one image.
  *
- * Nothing is staged. One read and one write of device memory bound it on every family, coalesced on both sides since the
- * part of one image is contiguous in the output; many small parts are bound by their launches. */
+ * Nothing is staged. One read and one write of device memory bound it on every family, coalesced on both sides since
+ * the part of one image is contiguous in the output; many small parts are bound by their launches. */
 #include "ops/common/metal_kernel.h"
 #include "ops/concat/metal_part.h"
 

@@ -1,8 +1,8 @@
 /* concat, vectorised on Metal: one launch a part; a thread copies four elements at once, a threadgroup 256 neighbours.
  *
- * Nothing is staged. The parts of an image and their places in the output are whole multiples of four elements, so every
- * access is aligned: 512 bytes a simdgroup in fp32, 256 in fp16. One read and one write of device memory bound it on every
- * family; many small parts are bound by their launches. */
+ * Nothing is staged. The parts of an image and their places in the output are whole multiples of four elements, so
+ * every access is aligned: 512 bytes a simdgroup in fp32, 256 in fp16. One read and one write of device memory bound it
+ * on every family; many small parts are bound by their launches. */
 #include "ops/common/metal_kernel.h"
 #include "ops/concat/metal_part.h"
 

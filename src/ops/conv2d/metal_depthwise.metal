@@ -7,9 +7,9 @@
  * weights stays in the cache. Nothing is staged and nothing is waited for: at kh * kw multiply-adds for an element of x
  * there is nothing that threadgroup memory could save twice.
  *
- * x and y cross device memory once each, which bounds it on every family (9 multiply-adds for 8 bytes; even the A13 could
- * do 150). For the usual windows (3x3, 5x5 at stride 1 and 2) size and stride are constants of the pipeline, the loops
- * unroll and the comparisons below go away; 0 leaves them to the parameters. */
+ * x and y cross device memory once each, which bounds it on every family (9 multiply-adds for 8 bytes; even the A13
+ * could do 150). For the usual windows (3x3, 5x5 at stride 1 and 2) size and stride are constants of the pipeline, the
+ * loops unroll and the comparisons below go away; 0 leaves them to the parameters. */
 #include "ops/common/metal_kernel.h"
 #include "ops/conv2d/conv2d.h"
 

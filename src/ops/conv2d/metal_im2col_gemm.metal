@@ -1,17 +1,17 @@
-/* conv2d, im2col_gemm on Metal: the study's best design for large layers, and its future work with it: the whole batch in
- * one launch a phase.
+/* conv2d, im2col_gemm on Metal: the study's best design for large layers, and its future work with it: the whole batch
+ * in one launch a phase.
  *
- *   im2col    columns [group][k][images * oh * ow] from x, k = icg * kh * kw: a thread writes one number. A threadgroup is
- *             256 neighbours along the pixels, so that stores are whole lines and loads nearly so.
+ *   im2col    columns [group][k][images * oh * ow] from x, k = icg * kh * kw: a thread writes one number. A threadgroup
+ *             is 256 neighbours along the pixels, so that stores are whole lines and loads nearly so.
  *   multiply  y [oc][pixels] = w [oc][k] * columns: a threadgroup of 128 threads computes 64 channels of 64 pixels. In
- *             steps of 16 k it stages 16 x 64 numbers of each side in threadgroup memory (8 KiB in fp32); a thread keeps
- *             8 x 4 sums in registers and reads 12 numbers of threadgroup memory for 32 multiply-adds. The epilogue
- *             stands behind the last step.
+ *             steps of 16 k it stages 16 x 64 numbers of each side in threadgroup memory (8 KiB in fp32); a thread
+ *             keeps 8 x 4 sums in registers and reads 12 numbers of threadgroup memory for 32 multiply-adds. The
+ *             epilogue stands behind the last step.
  *
  * The columns are kh * kw / (sh * sw) times as large as x and cross device memory twice, which bounds a layer of few
- * output channels on every family; with many, threadgroup reads and two barriers a step bound the product, at some 30 % of
- * the arithmetic peak. The columns are of the weights' type, so half in fp16. Where those of the batch exceed a limit that
- * suits a phone, the batch goes in slices of images.
+ * output channels on every family; with many, threadgroup reads and two barriers a step bound the product, at some 30 %
+ * of the arithmetic peak. The columns are of the weights' type, so half in fp16. Where those of the batch exceed a
+ * limit that suits a phone, the batch goes in slices of images.
  *
  * Source: Chellapilla, Puri and Simard 2006; the study (15-618, 2022), "im2col". */
 #include "ops/common/metal_kernel.h"

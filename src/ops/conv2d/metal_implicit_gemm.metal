@@ -1,19 +1,19 @@
 /* conv2d, implicit_gemm on Metal: a matrix product in registers that gathers its windows straight from the image.
  *
  * A thread computes 8 channels of P pixels of the batch (P is 4, or 1 where pixels are few), 8 P sums in registers. A
- * threadgroup is 32 lanes by 4 simdgroups: all share 32 P pixels, each simdgroup has 8 channels of its own. Lane i has the
- * pixels i, i + 32, ...: a load of x is coalesced over the simdgroup, and the other three simdgroups find it in the core's
- * cache. The 8 weights of a step are the same address for all lanes, one read of 32 bytes (16 in fp16): they lie packed as
- * [group][channels / 8][kh * kw][icg][8], in the order in which they are read.
+ * threadgroup is 32 lanes by 4 simdgroups: all share 32 P pixels, each simdgroup has 8 channels of its own. Lane i has
+ * the pixels i, i + 32, ...: a load of x is coalesced over the simdgroup, and the other three simdgroups find it in the
+ * core's cache. The 8 weights of a step are the same address for all lanes, one read of 32 bytes (16 in fp16): they lie
+ * packed as [group][channels / 8][kh * kw][icg][8], in the order in which they are read.
  *
- * Nothing is staged in threadgroup memory and there is no barrier: the study found on the A13 that the barriers of a tiled
- * product cost more than its tiles saved, and these GPUs hide a cached load behind other simdgroups' arithmetic. The window
- * position is the outer loop, so where a pixel's element lies, and whether it lies in the padding, is found once for all
- * input channels; the inner loop is P loads, 8 shared ones and 8 P multiply-adds.
+ * Nothing is staged in threadgroup memory and there is no barrier: the study found on the A13 that the barriers of a
+ * tiled product cost more than its tiles saved, and these GPUs hide a cached load behind other simdgroups' arithmetic.
+ * The window position is the outer loop, so where a pixel's element lies, and whether it lies in the padding, is found
+ * once for all input channels; the inner loop is P loads, 8 shared ones and 8 P multiply-adds.
  *
- * x crosses device memory about once for each 32 channels of y that the last-level cache does not serve, w once for each
- * 32 P pixels. The multiply-adds bound it where the batch has some thousand pixels; loads issue at the rate of 12 to 32
- * multiply-adds, which Apple7 and later hide better than Apple4 to Apple6, with fewer registers a thread.
+ * x crosses device memory about once for each 32 channels of y that the last-level cache does not serve, w once for
+ * each 32 P pixels. The multiply-adds bound it where the batch has some thousand pixels; loads issue at the rate of 12
+ * to 32 multiply-adds, which Apple7 and later hide better than Apple4 to Apple6, with fewer registers a thread.
  *
  * Source: the implicit product of cuDNN (Chetlur et al. 2014), register tiles of Volkov and Demmel (2008). */
 #include "ops/common/metal_kernel.h"
@@ -23,7 +23,8 @@ template <typename In, typename W, typename Out, int P>
 kernel void implicit_gemm(constant tw_conv2d &p [[buffer(0)]], device const In *x [[buffer(1)]],
                           device const vec<W, 4> *w [[buffer(2)]], device const float *bias [[buffer(3)]],
                           device const Out *residual [[buffer(4)]], device Out *y [[buffer(5)]],
-                          uint3 tile [[threadgroup_position_in_grid]], uint3 thread_at [[thread_position_in_threadgroup]])
+                          uint3 tile [[threadgroup_position_in_grid]],
+                          uint3 thread_at [[thread_position_in_threadgroup]])
 {
     const int icg = p.ic / p.groups, ocg = p.oc / p.groups, blocks = (ocg + 7) / 8, pixels = p.oh * p.ow;
     const int block = int(tile.y) * 4 + int(thread_at.y), group = int(tile.z), plane = p.ih * p.iw;

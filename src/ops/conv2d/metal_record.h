@@ -1,5 +1,5 @@
-/* What the records of conv2d's designs in Metal share: operands in the order of every kernel (x, weights, bias, residual,
- * y), and the slices of a batch for designs whose workspace would outgrow a phone. */
+/* What the records of conv2d's designs in Metal share: operands in the order of every kernel (x, weights, bias,
+ * residual, y), and the slices of a batch for designs whose workspace would outgrow a phone. */
 #ifndef TW_OPS_CONV2D_METAL_RECORD_H
 #define TW_OPS_CONV2D_METAL_RECORD_H
 

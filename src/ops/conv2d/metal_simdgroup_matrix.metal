@@ -1,18 +1,19 @@
-/* conv2d, simdgroup_matrix on Metal: implicit_gemm's product on 8 x 8 matrices, which Apple7 (A14, M1) and later multiply
- * with all 32 lanes of a simdgroup at once, summing in float.
+/* conv2d, simdgroup_matrix on Metal: implicit_gemm's product on 8 x 8 matrices, which Apple7 (A14, M1) and later
+ * multiply with all 32 lanes of a simdgroup at once, summing in float.
  *
- * A threadgroup of four simdgroups computes 16 T channels of 16 T pixels of the batch (T is 4, or 2 where that fills the
- * device better), each simdgroup a quarter: 8 T x 8 T numbers in T * T matrices of sums. In steps of 32 k the threads gather
- * 32 x 16 T numbers of the windows into threadgroup memory (8 KiB in fp32, 4 KiB in fp16), zeros where the padding is: a
- * thread always has the same pixel, so it splits that into image, row and column once, and a simdgroup always the same k, so
- * that going on to the next channel or window position is the same step for all its lanes. Weights lie packed as matrices in
- * the order of use, [group][channels / 8][k / 8][8][8], and are loaded from device memory straight into matrices, 256 bytes
- * in a row. k is ordered window position, then input channel, as they are packed.
+ * A threadgroup of four simdgroups computes 16 T channels of 16 T pixels of the batch (T is 4, or 2 where that fills
+ * the device better), each simdgroup a quarter: 8 T x 8 T numbers in T * T matrices of sums. In steps of 32 k the
+ * threads gather 32 x 16 T numbers of the windows into threadgroup memory (8 KiB in fp32, 4 KiB in fp16), zeros where
+ * the padding is: a thread always has the same pixel, so it splits that into image, row and column once, and a
+ * simdgroup always the same k, so that going on to the next channel or window position is the same step for all its
+ * lanes. Weights lie packed as matrices in the order of use, [group][channels / 8][k / 8][8][8], and are loaded from
+ * device memory straight into matrices, 256 bytes in a row. k is ordered window position, then input channel, as they
+ * are packed.
  *
  * A step is 4 T * T matrix products for 8 T matrix loads in each simdgroup, and two barriers. The epilogue goes through
- * 4 KiB of threadgroup memory, eight channels at a time in each simdgroup on its own, so that stores are coalesced over the
- * pixels. The multiply-adds bound it where there are enough tiles; with few input channels (a network's first layer) the
- * gather does.
+ * 4 KiB of threadgroup memory, eight channels at a time in each simdgroup on its own, so that stores are coalesced over
+ * the pixels. The multiply-adds bound it where there are enough tiles; with few input channels (a network's first
+ * layer) the gather does.
  *
  * Source: Apple, Metal Shading Language Specification, 6.7 "SIMD-group matrix functions"; Chetlur et al. 2014. */
 #include "ops/common/metal_kernel.h"

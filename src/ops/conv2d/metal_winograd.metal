@@ -1,17 +1,18 @@
 /* conv2d, winograd on Metal: F(4x4, 3x3), 36 multiplications for 144 of the direct algorithm; winograd.h says how.
  *
- *   transform  v [36][ic][tiles]: a thread has one tile of one input channel, reads its 6 x 6 window, zeros where the padding
- *              is, and transforms it in registers. Neighbouring lanes have neighbouring tiles: loads overlap in the cache,
- *              stores are whole lines.
- *   multiply   m [36][oc][tiles] = u [36][oc][ic] * v, 36 independent products: as in implicit_gemm, a thread has 8 channels
- *              of 4 tiles in registers, a threadgroup 32 lanes by 4 simdgroups of 8 channels each; u is packed as
- *              [36][oc / 8][ic][8] and one read serves all lanes. Nothing is staged and nothing is waited for.
- *   finish     a thread has one tile of one output channel, transforms 36 sums back to 4 x 4 outputs and adds the epilogue.
+ *   transform  v [36][ic][tiles]: a thread has one tile of one input channel, reads its 6 x 6 window, zeros where the
+ *              padding is, and transforms it in registers. Neighbouring lanes have neighbouring tiles: loads overlap in
+ *              the cache, stores are whole lines.
+ *   multiply   m [36][oc][tiles] = u [36][oc][ic] * v, 36 independent products: as in implicit_gemm, a thread has 8
+ *              channels of 4 tiles in registers, a threadgroup 32 lanes by 4 simdgroups of 8 channels each; u is packed
+ *              as [36][oc / 8][ic][8] and one read serves all lanes. Nothing is staged and nothing is waited for.
+ *   finish     a thread has one tile of one output channel, transforms 36 sums back to 4 x 4 outputs and adds the
+ *              epilogue.
  *
- * Tiles are those of the whole batch. v and m cross device memory twice each: 2.25 times as many numbers as x and as y. So
- * device memory bounds layers of few channels (then implicit_gemm is as good), the multiply-adds those of many. v, m and u are
- * float32 in every precision, since the transforms cancel. Where v and m of the batch exceed a limit that suits a phone, the
- * batch goes in slices of images.
+ * Tiles are those of the whole batch. v and m cross device memory twice each: 2.25 times as many numbers as x and as y.
+ * So device memory bounds layers of few channels (then implicit_gemm is as good), the multiply-adds those of many. v, m
+ * and u are float32 in every precision, since the transforms cancel. Where v and m of the batch exceed a limit that
+ * suits a phone, the batch goes in slices of images.
  *
  * Source: Lavin and Gray 2015, with the points of winograd.h. */
 #include "ops/common/metal_kernel.h"

@@ -1,9 +1,9 @@
-/* lrn, naive on Metal: a thread computes one output and sums the squares of its own window of channels; a threadgroup is
- * 256 neighbours in y's order.
+/* lrn, naive on Metal: a thread computes one output and sums the squares of its own window of channels; a threadgroup
+ * is 256 neighbours in y's order.
  *
  * Nothing is staged. The window's channels lie a plane apart: `size` reads, each coalesced over the simdgroup, of which
- * all but one hit the cache where that holds `size` planes of 256 pixels; one power, which on these GPUs is a logarithm and
- * an exponential. Device memory bounds it on every family for windows of up to about ten channels.
+ * all but one hit the cache where that holds `size` planes of 256 pixels; one power, which on these GPUs is a logarithm
+ * and an exponential. Device memory bounds it on every family for windows of up to about ten channels.
  *
  * Source: Krizhevsky et al. 2012, section 3.3, with PyTorch's alpha / size. */
 #include "ops/common/metal_kernel.h"

@@ -1,9 +1,9 @@
 /* lrn, vectorised on Metal: a thread computes four neighbouring pixels of one channel; a threadgroup is 256 neighbours.
  * Planes are whole multiples of four pixels.
  *
- * Nothing is staged. Each of the window's `size` reads is 16 bytes (8 in fp16), coalesced over the simdgroup, and all but
- * one hit the cache where that holds `size` planes of 1,024 pixels. Four powers, each a logarithm and an exponential. Device
- * memory bounds it on every family for windows of up to about ten channels.
+ * Nothing is staged. Each of the window's `size` reads is 16 bytes (8 in fp16), coalesced over the simdgroup, and all
+ * but one hit the cache where that holds `size` planes of 1,024 pixels. Four powers, each a logarithm and an
+ * exponential. Device memory bounds it on every family for windows of up to about ten channels.
  *
  * Source: Krizhevsky et al. 2012, section 3.3, with PyTorch's alpha / size. */
 #include "ops/common/metal_kernel.h"

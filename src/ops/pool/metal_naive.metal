@@ -1,9 +1,10 @@
-/* pool, naive on Metal: a thread computes one output and walks its window; a threadgroup is 256 neighbours in y's order.
+/* pool, naive on Metal: a thread computes one output and walks its window; a threadgroup is 256 neighbours in y's
+ * order.
  *
- * Nothing is staged. Neighbouring threads' windows are neighbours, so x crosses device memory about once and what windows
- * share comes from the cache: device memory bounds it on every family, but for global pooling, where a thread has a whole
- * plane to itself and few threads keep the device busy. An average that counts its padding divides by the window clipped to
- * the padded image, as in PyTorch; NaN wins a maximum.
+ * Nothing is staged. Neighbouring threads' windows are neighbours, so x crosses device memory about once and what
+ * windows share comes from the cache: device memory bounds it on every family, but for global pooling, where a thread
+ * has a whole plane to itself and few threads keep the device busy. An average that counts its padding divides by the
+ * window clipped to the padded image, as in PyTorch; NaN wins a maximum.
  *
  * Source: definition as cpu_reference.c; the study's pooling is this. */
 #include "ops/common/metal_kernel.h"

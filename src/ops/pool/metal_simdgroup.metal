@@ -1,9 +1,9 @@
-/* pool, simdgroup on Metal: the average of whole planes. A simdgroup averages one plane: its lanes read neighbouring pixels,
- * four at a time in flight, and simd_sum (Apple7 and later) adds the 32 sums up. A threadgroup is 8 planes.
+/* pool, simdgroup on Metal: the average of whole planes. A simdgroup averages one plane: its lanes read neighbouring
+ * pixels, four at a time in flight, and simd_sum (Apple7 and later) adds the 32 sums up. A threadgroup is 8 planes.
  *
- * Where naive leaves one thread alone with a plane, this reads whole lines and keeps 32 times as many threads busy. Nothing is
- * staged and no threadgroup waits; one read of x bounds it where there are some hundred planes, else the latency of a
- * plane's few reads. */
+ * Where naive leaves one thread alone with a plane, this reads whole lines and keeps 32 times as many threads busy.
+ * Nothing is staged and no threadgroup waits; one read of x bounds it where there are some hundred planes, else the
+ * latency of a plane's few reads. */
 #include "ops/common/metal_kernel.h"
 #include "ops/pool/pool.h"
 

@@ -1,9 +1,9 @@
-/* pool, vectorised on Metal, for dense windows: a thread computes four outputs below each other, so that a row which several
- * of their windows cover is read once and the index arithmetic is done once for four. A threadgroup is 256 neighbours in the
- * order plane, group of four rows, column.
+/* pool, vectorised on Metal, for dense windows: a thread computes four outputs below each other, so that a row which
+ * several of their windows cover is read once and the index arithmetic is done once for four. A threadgroup is 256
+ * neighbours in the order plane, group of four rows, column.
  *
- * Nothing is staged and nothing is waited for. Loads and stores are coalesced along rows, and x crosses device memory about
- * once, which bounds it on every family. NaN wins a maximum. */
+ * Nothing is staged and nothing is waited for. Loads and stores are coalesced along rows, and x crosses device memory
+ * about once, which bounds it on every family. NaN wins a maximum. */
 #include "ops/common/metal_kernel.h"
 #include "ops/pool/pool.h"
 
