@@ -88,7 +88,7 @@ static double cost(const tw_problem *problem, const tw_device *device)
     const double side = (double)side_of(p), done = (double)tiles(p, side_of(p)) * side * side;
     const double k = (double)tw_metal_ceil(window_of(p), 32) * 32, threads = done / (side * side) * THREADS;
     return tw_metal_seconds(device, tw_metal_arithmetic(device, 2 * done * k, side == LARGE ? 0.65 : 0.5, threads),
-                            tw_problem_bytes(problem), 1) +
+                            1.2 * tw_problem_bytes(problem), 1) +
            k / 32 * 1e-6; /* a step's loads, and two barriers */
 }
 
