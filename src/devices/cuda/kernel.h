@@ -72,12 +72,6 @@ static tw_status tw_cuda_launch(tw_queue *queue, void (*kernel)(Parameters...), 
     return cudaLaunchKernelEx(&config, kernel, ((Parameters)arguments)...) == cudaSuccess ? TW_OK : TW_FAILED;
 }
 
-/* What a launch left behind: a configuration that the device refuses shows here, a fault in the kernel later. */
-static inline tw_status tw_cuda_launched(void)
-{
-    return cudaGetLastError() == cudaSuccess ? TW_OK : TW_FAILED;
-}
-
 /* Blocks for one thread an element, as a grid-stride loop: enough to fill the device, few enough to be cheap. */
 static inline unsigned tw_cuda_blocks(size_t elements, unsigned threads)
 {

@@ -139,6 +139,7 @@ __global__ static void __launch_bounds__(THREADS)
     const size_t plane = blockIdx.x / tiles; /* n * oc + channel */
     const int oc = (int)(plane % p.oc), pixel = blockIdx.x % tiles * THREADS + threadIdx.x;
     for (int i = threadIdx.x; i < p.kh * p.kw; i += THREADS) weights[i] = w[(size_t)oc * p.kh * p.kw + i];
+    tw_cuda_wait();
     __syncthreads();
     if (pixel >= p.oh * p.ow) return;
     const float *image = x + (plane / p.oc * p.ic + oc / multiple) * p.ih * p.iw;
@@ -165,10 +166,9 @@ static tw_status run(const tw_step *step, tw_queue *queue)
             return run_last<std::remove_pointer_t<decltype(type)>>(step, queue);
         });
     unsigned blocks = tw_ceil_div((size_t)p->oh * p->ow, THREADS) * (unsigned)p->n * (unsigned)p->oc;
-    depthwise<<<blocks, THREADS, 0, tw_cuda_stream(queue)>>>(*p, (const float *)step->in[0], (const float *)step->in[1],
-                                                             (const float *)step->in[2], (const float *)step->in[3],
-                                                             (float *)step->out);
-    return tw_cuda_launched();
+    const tw_cuda_grid grid = {dim3(blocks), THREADS};
+    return tw_cuda_launch(queue, depthwise, grid, *p, (const float *)step->in[0], (const float *)step->in[1],
+                          (const float *)step->in[2], (const float *)step->in[3], (float *)step->out);
 }
 
 static bool supports(const tw_problem *problem, const tw_device *device, const char **reason)

@@ -30,6 +30,13 @@ static inline bool tw_conv2d_large_tiles(const tw_conv2d *p, size_t columns, int
     return rows >= 96 && (size_t)tw_ceil_div(rows, 128) * tw_ceil_div(columns, 128) * p->groups >= 2u * multiprocessors;
 }
 
+/* A block a tile of pixels (x) and channels (y) of a group (z). */
+template <class Tile> static inline tw_cuda_grid tw_conv2d_gemm_grid(const tw_conv2d *p, size_t columns)
+{
+    return {dim3(tw_ceil_div(columns, Tile::N), tw_ceil_div((size_t)p->oc / p->groups, Tile::M), (unsigned)p->groups),
+            Tile::threads};
+}
+
 static inline bool tw_conv2d_gemm_fits(const tw_conv2d *p, const char **reason)
 {
     *reason = "more than 65,535 groups, or tiles of 64 output channels";

@@ -26,6 +26,7 @@ __global__ static void im2col(tw_conv2d p, const float *x, float *columns, int i
 {
     const int pixels = p.oh * p.ow, icg = p.ic / p.groups;
     const size_t row = (size_t)images * pixels, total = row * p.groups * icg * p.kh * p.kw;
+    tw_cuda_wait();
     for (size_t at = (size_t)blockIdx.x * THREADS + threadIdx.x; at < total; at += (size_t)gridDim.x * THREADS) {
         int column = (int)(at % row), n = column / pixels, oy = column % pixels / p.ow, ox = column % p.ow;
         size_t k = at / row; /* group and k together: c over all channels */
@@ -64,6 +65,7 @@ __global__ static void __launch_bounds__(Tile::threads)
     const int ocg = p.oc / p.groups, k = p.ic / p.groups * p.kh * p.kw, pixels = images * p.oh * p.ow;
     tw_conv2d_sink to = sink;
     to.group = blockIdx.z;
+    tw_cuda_wait();
     columns_source source = {ocg, k, pixels, w + (size_t)to.group * ocg * k, columns + (size_t)to.group * k * pixels};
     tw_gemm<Tile>(source, to, blockIdx.y * Tile::M, blockIdx.x * Tile::N);
 }
@@ -71,25 +73,26 @@ __global__ static void __launch_bounds__(Tile::threads)
 static tw_status run(const tw_step *step, tw_queue *queue)
 {
     const tw_conv2d *p = (const tw_conv2d *)step->problem->params;
-    cudaStream_t stream = tw_cuda_stream(queue);
     const float *x = (const float *)step->in[0], *w = (const float *)step->in[1];
     float *columns = (float *)step->workspace;
-    int slice = slice_images(p);
+    const int slice = slice_images(p);
     for (int first = 0; first < p->n; first += slice) {
-        int images = p->n - first < slice ? p->n - first : slice;
-        size_t pixels = (size_t)images * p->oh * p->ow, rows = (size_t)p->oc / p->groups;
-        im2col<<<tw_cuda_blocks(pixels * window_of(p) * p->groups, THREADS), THREADS, 0, stream>>>(
-            *p, x + (size_t)first * p->ic * p->ih * p->iw, columns, images);
+        const int images = p->n - first < slice ? p->n - first : slice;
+        const size_t pixels = (size_t)images * p->oh * p->ow;
+        const tw_cuda_grid writing = {dim3(tw_cuda_blocks(pixels * window_of(p) * p->groups, THREADS)), THREADS};
+        tw_status status =
+            tw_cuda_launch(queue, im2col, writing, *p, x + (size_t)first * p->ic * p->ih * p->iw, columns, images);
+        if (status != TW_OK) return status;
         tw_conv2d_sink sink = {*p,   (const float *)step->in[2], (const float *)step->in[3], (float *)step->out, 0,
                                first};
-        if (tw_conv2d_large_tiles(p, pixels, queue->device->multiprocessors))
-            multiply<tw_gemm_large><<<dim3(tw_ceil_div(pixels, 128), tw_ceil_div(rows, 128), p->groups),
-                                      tw_gemm_large::threads, 0, stream>>>(sink, w, columns, images);
-        else
-            multiply<tw_gemm_small><<<dim3(tw_ceil_div(pixels, 64), tw_ceil_div(rows, 64), p->groups),
-                                      tw_gemm_small::threads, 0, stream>>>(sink, w, columns, images);
+        status = tw_conv2d_large_tiles(p, pixels, queue->device->multiprocessors)
+                     ? tw_cuda_launch(queue, multiply<tw_gemm_large>, tw_conv2d_gemm_grid<tw_gemm_large>(p, pixels),
+                                      sink, w, (const float *)columns, images)
+                     : tw_cuda_launch(queue, multiply<tw_gemm_small>, tw_conv2d_gemm_grid<tw_gemm_small>(p, pixels),
+                                      sink, w, (const float *)columns, images);
+        if (status != TW_OK) return status;
     }
-    return tw_cuda_launched();
+    return TW_OK;
 }
 
 static bool supports(const tw_problem *problem, const tw_device *device, const char **reason)

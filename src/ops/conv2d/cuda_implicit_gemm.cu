@@ -13,28 +13,10 @@
 
 /* ---- plain ---- */
 
-/* a / d for 0 <= a < 2^31 as the high half of a product (Granlund and Montgomery 1994). */
-struct divisor {
-    unsigned d, multiplier, shift;
-    __device__ unsigned quotient(unsigned a) const
-    {
-        return d == 1 ? a : (unsigned)(((unsigned long long)a * multiplier >> 32) >> shift);
-    }
-};
-
-static divisor make_divisor(int d)
-{
-    unsigned shift = 0;
-    while ((1ull << (shift + 1)) < (unsigned)d) shift++;
-    /* ceil(2^(32 + shift) / d) fits 32 bits and is exact for a < 2^31. */
-    unsigned long long multiplier = ((1ull << (32 + shift)) + d - 1) / d;
-    return {(unsigned)d, (unsigned)multiplier, shift};
-}
-
 struct image_source {
     int m, k, columns;
     tw_conv2d p;
-    divisor window, width;
+    tw_divisor window, width;
     const float *w, *x; /* the group's */
     __device__ float a(int row, int at) const
     {
@@ -62,12 +44,13 @@ struct image_source {
 
 template <class Tile>
 __global__ static void __launch_bounds__(Tile::threads)
-    multiply(tw_conv2d_sink sink, divisor window, divisor width, const float *w, const float *x)
+    multiply(tw_conv2d_sink sink, tw_divisor window, tw_divisor width, const float *w, const float *x)
 {
     const tw_conv2d &p = sink.p;
     const int ocg = p.oc / p.groups, icg = p.ic / p.groups, k = icg * p.kh * p.kw;
     tw_conv2d_sink to = sink;
     to.group = blockIdx.z;
+    tw_cuda_wait();
     image_source source = {ocg,
                            k,
                            p.n * p.oh * p.ow,
@@ -82,20 +65,15 @@ __global__ static void __launch_bounds__(Tile::threads)
 static tw_status run_plain(const tw_step *step, tw_queue *queue)
 {
     const tw_conv2d *p = (const tw_conv2d *)step->problem->params;
-    cudaStream_t stream = tw_cuda_stream(queue);
     const float *x = (const float *)step->in[0], *w = (const float *)step->in[1];
-    size_t pixels = (size_t)p->n * p->oh * p->ow, rows = (size_t)p->oc / p->groups;
-    divisor window = make_divisor(p->kh * p->kw), width = make_divisor(p->kw);
+    const size_t pixels = (size_t)p->n * p->oh * p->ow;
+    tw_divisor window = tw_make_divisor(p->kh * p->kw), width = tw_make_divisor(p->kw);
     tw_conv2d_sink sink = {*p, (const float *)step->in[2], (const float *)step->in[3], (float *)step->out, 0, 0};
     if (tw_conv2d_large_tiles(p, pixels, queue->device->multiprocessors))
-        multiply<tw_gemm_large>
-            <<<dim3(tw_ceil_div(pixels, 128), tw_ceil_div(rows, 128), p->groups), tw_gemm_large::threads, 0, stream>>>(
-                sink, window, width, w, x);
-    else
-        multiply<tw_gemm_small>
-            <<<dim3(tw_ceil_div(pixels, 64), tw_ceil_div(rows, 64), p->groups), tw_gemm_small::threads, 0, stream>>>(
-                sink, window, width, w, x);
-    return tw_cuda_launched();
+        return tw_cuda_launch(queue, multiply<tw_gemm_large>, tw_conv2d_gemm_grid<tw_gemm_large>(p, pixels), sink,
+                              window, width, w, x);
+    return tw_cuda_launch(queue, multiply<tw_gemm_small>, tw_conv2d_gemm_grid<tw_gemm_small>(p, pixels), sink, window,
+                          width, w, x);
 }
 
 /* ---- the record ---- */

@@ -12,6 +12,7 @@ __global__ static void naive(tw_conv2d p, const float *x, const float *w, const 
                              float *y, size_t outputs)
 {
     const int icg = p.ic / p.groups;
+    tw_cuda_wait();
     for (size_t at = (size_t)blockIdx.x * THREADS + threadIdx.x; at < outputs; at += (size_t)gridDim.x * THREADS) {
         int ox = (int)(at % p.ow), oy = (int)(at / p.ow % p.oh);
         size_t plane = at / p.ow / p.oh;
@@ -39,10 +40,9 @@ static tw_status run(const tw_step *step, tw_queue *queue)
 {
     const tw_conv2d *p = (const tw_conv2d *)step->problem->params;
     size_t outputs = (size_t)p->n * p->oc * p->oh * p->ow;
-    naive<<<tw_cuda_blocks(outputs, THREADS), THREADS, 0, tw_cuda_stream(queue)>>>(
-        *p, (const float *)step->in[0], (const float *)step->in[1], (const float *)step->in[2],
-        (const float *)step->in[3], (float *)step->out, outputs);
-    return tw_cuda_launched();
+    const tw_cuda_grid grid = {dim3(tw_cuda_blocks(outputs, THREADS)), THREADS};
+    return tw_cuda_launch(queue, naive, grid, *p, (const float *)step->in[0], (const float *)step->in[1],
+                          (const float *)step->in[2], (const float *)step->in[3], (float *)step->out, outputs);
 }
 
 static double cost(const tw_problem *problem, const tw_device *device)

@@ -37,6 +37,7 @@ __global__ static void __launch_bounds__(SIDE *SIDE)
     const int oy0 = blockIdx.x / columns * SIDE, ox0 = blockIdx.x % columns * SIDE;
     const int thread = threadIdx.x, oy = oy0 + thread / SIDE, ox = ox0 + thread % SIDE;
     float *patch = shared, *weights = shared + height * width;
+    tw_cuda_wait();
     for (size_t n = blockIdx.z; n < (size_t)p.n; n += gridDim.z) {
         float sums[CHANNELS] = {};
         for (int c = 0; c < icg; c++) {
@@ -79,12 +80,11 @@ static tw_status run(const tw_step *step, tw_queue *queue)
 {
     const tw_conv2d *p = (const tw_conv2d *)step->problem->params;
     unsigned parts = tw_ceil_div((size_t)p->oc / p->groups, CHANNELS);
-    dim3 grid(tw_ceil_div((size_t)p->oh, SIDE) * tw_ceil_div((size_t)p->ow, SIDE), (unsigned)p->groups * parts,
-              (unsigned)(p->n < TW_CUDA_MAX_GRID_YZ ? p->n : TW_CUDA_MAX_GRID_YZ));
-    tiled<<<grid, SIDE * SIDE, (size_t)shared_bytes(*p), tw_cuda_stream(queue)>>>(
-        *p, (const float *)step->in[0], (const float *)step->in[1], (const float *)step->in[2],
-        (const float *)step->in[3], (float *)step->out);
-    return tw_cuda_launched();
+    const dim3 blocks(tw_ceil_div((size_t)p->oh, SIDE) * tw_ceil_div((size_t)p->ow, SIDE), (unsigned)p->groups * parts,
+                      (unsigned)(p->n < TW_CUDA_MAX_GRID_YZ ? p->n : TW_CUDA_MAX_GRID_YZ));
+    const tw_cuda_grid grid = {blocks, SIDE * SIDE, (size_t)shared_bytes(*p)};
+    return tw_cuda_launch(queue, tiled, grid, *p, (const float *)step->in[0], (const float *)step->in[1],
+                          (const float *)step->in[2], (const float *)step->in[3], (float *)step->out);
 }
 
 static bool supports(const tw_problem *problem, const tw_device *device, const char **reason)
