@@ -492,16 +492,6 @@ extern "C" size_t tw_mma_gemm_packed_bytes(const tw_mma_gemm *g)
     return weight_bytes(g) + (copies(g) ? 0 : padded_k(g) * sizeof(int4));
 }
 
-static void narrow(tw_precision precision, float value, size_t at, void *packed)
-{
-    if (precision == TW_PRECISION_FP16)
-        ((uint16_t *)packed)[at] = tw_narrow_half(value);
-    else if (precision == TW_PRECISION_BF16)
-        ((uint16_t *)packed)[at] = tw_narrow_bfloat16(value);
-    else
-        ((float *)packed)[at] = tw_round_tf32(value);
-}
-
 /* Gathering: k as in w, (c, ky, kx), and where each is; those beyond the end are outside of any image. */
 static void pack_table(const tw_mma_gemm *g, int4 *table)
 {
@@ -519,11 +509,13 @@ extern "C" void tw_mma_gemm_pack(const tw_mma_gemm *g, const float *w, void *pac
 {
     const size_t window = copies(g) ? (size_t)g->kh * g->kw : 1, row = padded_k(g);
     const size_t count = (size_t)(g->ic / g->groups) * g->kh * g->kw, channels = count / window;
+    const tw_dtype dtype = tw_precision_dtype(g->precision);
     memset(packed, 0, weight_bytes(g));
     for (size_t oc = 0; oc < (size_t)g->oc; oc++)
         for (size_t tap = 0; tap < window; tap++)
             for (size_t c = 0; c < channels; c++)
-                narrow(g->precision, w[oc * count + c * window + tap], oc * row + tap * channels + c, packed);
+                tw_write_element(packed, dtype, oc * row + tap * channels + c,
+                                 tw_round_to(g->precision, w[oc * count + c * window + tap]));
     if (!copies(g)) pack_table(g, (int4 *)((char *)packed + weight_bytes(g)));
 }
 

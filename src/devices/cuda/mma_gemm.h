@@ -31,6 +31,35 @@ tw_status tw_mma_gemm_run(const tw_mma_gemm *gemm, const tw_step *step, tw_queue
 
 #ifdef __cplusplus
 }
+
+/* The functions of a design's record, for one that only has to describe its problem. */
+template <tw_mma_gemm describe(const tw_problem *)> struct tw_mma_gemm_design {
+    static size_t workspace(const tw_problem *problem, const tw_device *device)
+    {
+        const tw_mma_gemm gemm = describe(problem);
+        return tw_mma_gemm_workspace(&gemm, device);
+    }
+    static size_t packed_bytes(const tw_problem *problem, const tw_device *)
+    {
+        const tw_mma_gemm gemm = describe(problem);
+        return tw_mma_gemm_packed_bytes(&gemm);
+    }
+    static void pack(const tw_problem *problem, const tw_device *, const void *const *in, void *packed)
+    {
+        const tw_mma_gemm gemm = describe(problem);
+        tw_mma_gemm_pack(&gemm, (const float *)in[1], packed);
+    }
+    static double cost(const tw_problem *problem, const tw_device *device)
+    {
+        const tw_mma_gemm gemm = describe(problem);
+        return tw_mma_gemm_cost(&gemm, device);
+    }
+    static tw_status run(const tw_step *step, tw_queue *queue)
+    {
+        const tw_mma_gemm gemm = describe(step->problem);
+        return tw_mma_gemm_run(&gemm, step, queue);
+    }
+};
 #endif
 
 #endif

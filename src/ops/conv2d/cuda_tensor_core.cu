@@ -31,35 +31,7 @@ static bool supports(const tw_problem *problem, const tw_device *device, const c
     return tw_mma_gemm_supports(&g, device, reason);
 }
 
-static size_t workspace(const tw_problem *problem, const tw_device *device)
-{
-    const tw_mma_gemm g = gemm_of(problem);
-    return tw_mma_gemm_workspace(&g, device);
-}
-
-static size_t packed_bytes(const tw_problem *problem, const tw_device *)
-{
-    const tw_mma_gemm g = gemm_of(problem);
-    return tw_mma_gemm_packed_bytes(&g);
-}
-
-static void pack(const tw_problem *problem, const tw_device *, const void *const *in, void *packed)
-{
-    const tw_mma_gemm g = gemm_of(problem);
-    tw_mma_gemm_pack(&g, (const float *)in[1], packed);
-}
-
-static double cost(const tw_problem *problem, const tw_device *device)
-{
-    const tw_mma_gemm g = gemm_of(problem);
-    return tw_mma_gemm_cost(&g, device);
-}
-
-static tw_status run(const tw_step *step, tw_queue *queue)
-{
-    const tw_mma_gemm g = gemm_of(step->problem);
-    return tw_mma_gemm_run(&g, step, queue);
-}
+typedef tw_mma_gemm_design<gemm_of> gemm;
 
 extern "C" const tw_design tw_conv2d_cuda_tensor_core = {
     .op = "conv2d",
@@ -68,9 +40,9 @@ extern "C" const tw_design tw_conv2d_cuda_tensor_core = {
     .summary = "an implicit matrix product on tensor cores by mma.sync, from channels-last or a plain first input",
     .precisions = TW_IN_TF32 | TW_IN_FP16 | TW_IN_BF16,
     .supports = supports,
-    .workspace = workspace,
-    .packed_bytes = packed_bytes,
-    .pack = pack,
-    .cost = cost,
-    .run = run,
+    .workspace = gemm::workspace,
+    .packed_bytes = gemm::packed_bytes,
+    .pack = gemm::pack,
+    .cost = gemm::cost,
+    .run = gemm::run,
 };
