@@ -16,29 +16,11 @@ static const tw_column columns[] = {
     {"reason", "why it is absent", TW_COLUMN_TEXT},
 };
 
-/* Whether a plan of one small layer can be made in a precision tells whether the device has it. */
-static bool has_precision(tw_device *device, int precision)
-{
-    tw_graph *graph;
-    if (tw_graph_create("probe", &graph, NULL) != TW_OK) return false;
-    const tw_linear_desc linear = {.name = "probe", .out_features = 1};
-    tw_value x = tw_graph_input(graph, "x", &(tw_shape){2, {1, 1}});
-    tw_graph_output(graph, tw_graph_linear(graph, x, &linear));
-    const tw_init_desc init = {.seed = 1};
-    const tw_plan_desc desc = {.precision = (tw_precision)precision};
-    tw_plan *plan = NULL;
-    bool made =
-        tw_graph_init(graph, &init, NULL) == TW_OK && tw_plan_create(graph, device, &desc, &plan, NULL) == TW_OK;
-    if (made) tw_plan_release(plan);
-    tw_graph_release(graph);
-    return made;
-}
-
 static void list_precisions(tw_device *device, char *text, size_t size)
 {
     text[0] = 0;
     for (int p = TW_PRECISION_FP32; p <= TW_PRECISION_BF16; p++) {
-        if (!has_precision(device, p)) continue;
+        if (tw_device_check_precision(device, (tw_precision)p, NULL) != TW_OK) continue;
         size_t used = strlen(text);
         snprintf(text + used, size - used, "%s%s", used ? " " : "", cli_precision_name(p));
     }

@@ -378,12 +378,6 @@ static void check_problem(contest *c, const tw_op *op, const void *p)
     tw_layer_destroy(layer);
 }
 
-static bool in_precision(const tw_design *design, tw_precision precision)
-{
-    unsigned in = design->precisions ? design->precisions : TW_IN_FP32;
-    return in & 1u << precision;
-}
-
 static void conclude(const contest *c)
 {
     char name[128];
@@ -394,7 +388,7 @@ static void conclude(const contest *c)
             test_begin(name);
             if (v->ran == 0 && c->designs[d]->yardstick)
                 test_skip("the library is not on this machine");
-            else if (v->ran == 0 && !in_precision(c->designs[d], c->devices[i].precision))
+            else if (v->ran == 0 && !tw_design_has_precision(c->designs[d], c->devices[i].precision))
                 test_skip("not in %s", tw_precision_name(c->devices[i].precision));
             else if (v->ran == 0)
                 test_fail(__FILE__, __LINE__, "accepts none of the problems");

@@ -197,7 +197,7 @@ static void *place_operand(setup *s, const tw_layer *layer, int i, tw_error *err
 {
     tw_type type = s->problem.in[i];
     size_t count = tw_layout_count(&layer->shapes[i], TW_PLAIN);
-    size_t bytes = tw_layout_count(&layer->shapes[i], type.layout) * tw_dtype_bytes(type.dtype);
+    size_t bytes = tw_type_bytes(&layer->shapes[i], type);
     if (type.layout == TW_PLAIN && type.dtype == TW_F32)
         return place(s, layer->device, layer->operands[i], bytes, error);
     tw_view view = tw_shape_view(&layer->shapes[i]);
@@ -253,7 +253,7 @@ static tw_status set_up(const tw_layer *layer, const tw_design *design, setup *s
     tw_error inner = {TW_FAILED, "out of memory"};
     bool fine = true;
     s->step.problem = &s->problem;
-    s->out_bytes = tw_layout_count(&layer->out_shape, s->problem.out.layout) * tw_dtype_bytes(s->problem.out.dtype);
+    s->out_bytes = tw_type_bytes(&layer->out_shape, s->problem.out);
     s->workspace_bytes = s->design->workspace ? s->design->workspace(&s->problem, device) : 0;
     s->packed_bytes = s->design->packed_bytes ? s->design->packed_bytes(&s->problem, device) : 0;
     if (s->packed_bytes) fine = set_up_packed(s, layer, &inner);

@@ -109,11 +109,6 @@ static void wanted_design(const tw_plan *plan, const char *op, char name[TW_DESI
 
 /* ---- reorders ---- */
 
-static size_t type_bytes(const tw_shape *shape, tw_type type)
-{
-    return tw_layout_count(shape, type.layout) * tw_dtype_bytes(type.dtype);
-}
-
 static tw_reorder reorder_params(const tw_shape *shape)
 {
     tw_reorder p = {.n = (int)shape->dims[0], .c = (int)shape->dims[1], .h = 1, .w = 1, .rank = shape->rank};
@@ -142,14 +137,12 @@ static choice best_reorder(const tw_plan *plan, tw_problem *problem, tw_type fro
     return best;
 }
 
-static double reorder_cost(const tw_plan *plan, int value, tw_type to)
+static double reorder_cost(const tw_plan *plan, int value, tw_type from, tw_type to)
 {
-    if (tw_plan_instance(plan, value, to)) return 0;
-    const tw_shape *shape = &plan->graph->values[value].shape;
-    tw_reorder params = reorder_params(shape);
+    const tw_reorder params = reorder_params(&plan->graph->values[value].shape);
     tw_problem problem;
     tw_problem_init(&problem, &tw_op_reorder, &params, plan->desc.precision);
-    return best_reorder(plan, &problem, tw_plan_any_instance(plan, value)->type, to).cost;
+    return best_reorder(plan, &problem, from, to).cost;
 }
 
 static tw_status add_reorder(tw_plan *plan, int value, tw_type to, tw_error *error)
@@ -173,7 +166,7 @@ static tw_status add_reorder(tw_plan *plan, int value, tw_type to, tw_error *err
                        tw_dtype_name(from->type.dtype), tw_layout_name(from->type.layout), tw_dtype_name(to.dtype),
                        tw_layout_name(to.layout));
     }
-    int in = from->buffer, out = add_buffer(plan, type_bytes(shape, to), -1);
+    int in = from->buffer, out = add_buffer(plan, tw_type_bytes(shape, to), -1);
     step->design = best.design;
     step->predicted = best.cost;
     step->name = plan->graph->values[value].name;
@@ -219,13 +212,19 @@ static tw_status check_names(const tw_plan *plan, tw_error *error)
 
 /* ---- choosing ---- */
 
+static tw_type operand_type(const tw_node *node, int operand, const choice *best)
+{
+    return node->op->n_in && node->op->roles[operand] == TW_ROLE_LIKE_OUTPUT ? best->out : best->in;
+}
+
 static double input_cost(const tw_plan *plan, const tw_node *node, const choice *c)
 {
     double cost = 0;
     for (int i = 0; i < node->n_in; i++) {
         if (node->in[i] < 0 || plan->graph->values[node->in[i]].kind == TW_VALUE_PARAMETER) continue;
-        bool residual = node->op->n_in && node->op->roles[i] == TW_ROLE_LIKE_OUTPUT;
-        cost += reorder_cost(plan, node->in[i], residual ? c->out : c->in);
+        const tw_type to = operand_type(node, i, c);
+        if (tw_plan_instance(plan, node->in[i], to)) continue;
+        cost += reorder_cost(plan, node->in[i], tw_plan_any_instance(plan, node->in[i])->type, to);
     }
     return cost;
 }
@@ -242,10 +241,7 @@ static double output_cost(const tw_plan *plan, int value, tw_type type)
     if (!is_output(plan, value) ||
         (type.dtype == end_type.dtype && tw_layouts_coincide(shape, type.layout, end_type.layout)))
         return 0;
-    tw_reorder params = reorder_params(shape);
-    tw_problem problem;
-    tw_problem_init(&problem, &tw_op_reorder, &params, plan->desc.precision);
-    return best_reorder(plan, &problem, type, end_type).cost;
+    return reorder_cost(plan, value, type, end_type);
 }
 
 static void consider_types(const tw_plan *plan, const tw_node *node, tw_problem *problem, const choice *tried,
@@ -316,11 +312,6 @@ static tw_status add_view(tw_plan *plan, const tw_node *node, tw_error *error)
     return add_instance(plan, node->out, plain, buffer) ? TW_OK : tw_no_memory(error, 0, "a view");
 }
 
-static tw_type operand_type(const tw_node *node, int operand, const choice *best)
-{
-    return node->op->n_in && node->op->roles[operand] == TW_ROLE_LIKE_OUTPUT ? best->out : best->in;
-}
-
 static tw_status reorder_inputs(tw_plan *plan, const tw_node *node, const choice *best, tw_error *error)
 {
     tw_status status = TW_OK;
@@ -377,7 +368,7 @@ static tw_status add_node_step(tw_plan *plan, int index, tw_error *error)
     const tw_design *design = best.design;
     step->workspace_bytes = design->workspace ? design->workspace(&step->problem, plan->device) : 0;
     step->packed_bytes = design->packed_bytes ? design->packed_bytes(&step->problem, plan->device) : 0;
-    step->out = output_buffer(plan, step, type_bytes(&plan->graph->values[node->out].shape, best.out));
+    step->out = output_buffer(plan, step, tw_type_bytes(&plan->graph->values[node->out].shape, best.out));
     if (step->workspace_bytes) step->workspace = add_buffer(plan, step->workspace_bytes, -1);
     plan->n_steps++;
     if (step->out < 0 || (step->workspace_bytes && step->workspace < 0) ||
@@ -509,7 +500,7 @@ tw_status tw_plan_choose(tw_plan *plan, tw_error *error)
     if (status == TW_OK) status = find_readers(plan, error);
     if (status == TW_OK) status = find_neighbours(plan, error);
     for (int i = 0; status == TW_OK && i < graph->n_inputs; i++) {
-        size_t bytes = type_bytes(&graph->values[graph->inputs[i]].shape, end_type);
+        size_t bytes = tw_type_bytes(&graph->values[graph->inputs[i]].shape, end_type);
         int buffer = add_buffer(plan, bytes, i);
         if (buffer < 0 || !add_instance(plan, graph->inputs[i], end_type, buffer))
             status = tw_no_memory(error, bytes, "inputs");

@@ -136,7 +136,7 @@ void tw_problem_init(tw_problem *problem, const tw_op *op, const void *params, t
     problem->out = (tw_type){dtype, TW_PLAIN};
 }
 
-static bool has_precision(const tw_design *design, tw_precision precision)
+bool tw_design_has_precision(const tw_design *design, tw_precision precision)
 {
     unsigned in = design->precisions ? design->precisions : TW_IN_FP32;
     return in & 1u << precision || (precision == TW_PRECISION_TF32 && in & TW_IN_FP32);
@@ -152,7 +152,7 @@ bool tw_design_accepts(const tw_design *design, tw_problem *problem, tw_type in,
     }
     problem->out = out;
     *reason = "does not compute in this precision";
-    return has_precision(design, problem->precision) && design->supports(problem, device, reason);
+    return tw_design_has_precision(design, problem->precision) && design->supports(problem, device, reason);
 }
 
 const tw_layout tw_layout_pairs[TW_LAYOUT_PAIRS][2] = {

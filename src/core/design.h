@@ -89,6 +89,8 @@ void tw_design_wanted(const char *spec, const char *op, const char *device, char
 enum { TW_LAYOUT_PAIRS = 7 };
 extern const tw_layout tw_layout_pairs[TW_LAYOUT_PAIRS][2];
 
+/* By its record; tf32 is a permission. */
+bool tw_design_has_precision(const tw_design *design, tw_precision precision);
 /* Fills the problem's types for a design from those wanted for its inputs and its output, and asks for its precisions
  * and supports(). */
 bool tw_design_accepts(const tw_design *design, tw_problem *problem, tw_type in, tw_type out, const tw_device *device,

@@ -61,6 +61,11 @@ size_t tw_layout_count(const tw_shape *shape, tw_layout layout)
     return count;
 }
 
+size_t tw_type_bytes(const tw_shape *shape, tw_type type)
+{
+    return tw_layout_count(shape, type.layout) * tw_dtype_bytes(type.dtype);
+}
+
 double tw_op_bytes(const tw_op *op, const void *params, size_t element)
 {
     double count = 0;

@@ -70,8 +70,9 @@ const tw_op *tw_op_find(const char *name);
 /* Bytes of all operands, each once: what must move at least. */
 double tw_op_bytes(const tw_op *op, const void *params, size_t element);
 
-/* Elements and bytes in a layout; overflow has been excluded by infer(). */
+/* Elements in a layout, and their bytes in a type; overflow has been excluded by infer(). */
 size_t tw_layout_count(const tw_shape *shape, tw_layout layout);
+size_t tw_type_bytes(const tw_shape *shape, tw_type type);
 
 /* Channels and pixels of a shape seen as [n][c][pixels]; rank 2 has one pixel. */
 typedef struct tw_view {

@@ -201,7 +201,7 @@ tw_status tw_run_value(const tw_run *run, const char *name, tw_tensor *tensor, t
         return tw_fail(error, TW_INVALID, "%s: no value \"%s\" in the plan: unknown, or fused away", plan->graph->name,
                        name);
     const tw_shape *shape = &plan->graph->values[value].shape;
-    size_t bytes = tw_layout_count(shape, instance->type.layout) * tw_dtype_bytes(instance->type.dtype);
+    size_t bytes = tw_type_bytes(shape, instance->type);
     tw_status status = tw_tensor_create(TW_F32, shape, tensor, error);
     if (status != TW_OK) return status;
     const void *memory = instance_memory(run, instance);
