@@ -264,9 +264,9 @@ static tw_status run_node(tw_onnx_import *import, int index)
     bool standard = !*n.proto->domain || strcmp(n.proto->domain, "ai.onnx") == 0;
     tw_onnx_handler handler = standard ? tw_onnx_find_handler(n.proto->op_type) : NULL;
     bool known = inputs_known(&n);
-    if (n.status == TW_OK && !handler)
+    if (!handler && n.status == TW_OK)
         tw_onnx_refuse(&n, NULL); /* behind another refusal too: all are listed at once */
-    else if (known)
+    else if (handler && known)
         handler(&n);
     if (n.status != TW_OK && n.status != TW_UNAVAILABLE) return n.status;
     tw_status status = tw_graph_check(import->graph, &import->error);
