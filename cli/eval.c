@@ -591,11 +591,11 @@ static int print_details(const evaluation *e)
 /* ---- the command ---- */
 
 /* A picture that cannot be written takes none of the results with it. */
-static int draw(const evaluation *e, const cli_model *model)
+static int draw(const evaluation *e)
 {
     tw_error error;
     char title[160];
-    snprintf(title, sizeof title, "%.60s: top-1 %.2f%% of %zu images", model->name,
+    snprintf(title, sizeof title, "%.60s: top-1 %.2f%% of %zu images", e->model->name,
              100 * share(e->score.top1, e->score.images), e->score.images);
     const cli_confusion picture = {.score = &e->score, .title = title, .name = class_name, .context = e};
     return cli_confusion_write(e->options->confusion, &picture, &error) == TW_OK ? EXIT_DONE : cli_fail(&error);
@@ -620,7 +620,7 @@ static tw_status evaluate_all(const cli_options *options, evaluation *all, tw_re
     return status;
 }
 
-static int report(const cli_options *options, const cli_model *model, evaluation *all, tw_results *results)
+static int report(const cli_options *options, evaluation *all, tw_results *results)
 {
     int code = EXIT_DONE, count = options->devices.count;
     size_t bad = 0;
@@ -629,7 +629,7 @@ static int report(const cli_options *options, const cli_model *model, evaluation
         cli_note("%zu of %zu images could not be used", bad, all[0].score.images + all[0].bad_count);
         code = EXIT_BAD_INPUT;
     }
-    if (options->confusion) code = cli_worse(code, draw(&all[0], model));
+    if (count > 0 && options->confusion) code = cli_worse(code, draw(&all[0]));
     code = cli_results_close(results, code);
     if (!cli_is_text(options) || code == EXIT_BROKEN) return code;
     puts("\nimages/s counts from opening the data to the last result: reading, decoding, preprocessing, network.");
@@ -655,7 +655,7 @@ static int run_model(const cli_options *options, const cli_model *model)
     }
     tw_status status = cli_results_open(options, TW_COLUMNS(summary_columns), &results, &error);
     if (status == TW_OK) status = evaluate_all(options, all, results, &error);
-    int code = status == TW_OK ? report(options, model, all, results) : cli_fail(&error);
+    int code = status == TW_OK ? report(options, all, results) : cli_fail(&error);
     if (status != TW_OK) tw_results_destroy(results);
     for (int i = 0; i < count; i++) close_evaluation(&all[i]);
     free(all);
