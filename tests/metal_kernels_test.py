@@ -213,6 +213,8 @@ COUNTS = [
      "1=random:float32:256:2 --buffer 2=zeros:float32:256 --buffer 3=uint32:16",
      {"flops": 2 * 16 ** 3, "barriers": 4 * 4, "device_read_bytes": 2 * 2 * 256 * 4, "threadgroup_bytes": 2 * 8 * 9 * 4,
       "device_unique_read_bytes": 2 * 256 * 4, "device_unique_written_bytes": 256 * 4,
+      "device_requests": 8 * 5, "device_lines": 8 * 5 * 2, "threadgroup_requests": 8 * (4 + 32),
+      "threadgroup_turns": 8 * (4 * 2 + 32),
       "threadgroup_read_bytes": 2 * 16 ** 3 * 4, "threadgroup_written_bytes": 2 * 2 * 256 * 4}),
     ("apple_like", "tiled_gemm_f16", "--threads 8,8 --threadgroups 2,2 --buffer 0=random:float16:256:1 --buffer "
      "1=random:float16:256:2 --buffer 2=zeros:float16:256 --buffer 3=uint32:16",
@@ -223,7 +225,8 @@ COUNTS = [
       "threadgroup_written_bytes": 3 * (64 + 63) * 4, "device_read_bytes": 150 * 4 + 3 * 4}),
     ("mlx_like", "softmax_float32", "--threads 32 --threadgroups 3 --buffer 0=random:float32:300 --buffer "
      "1=zeros:float32:300 --buffer 2=int32:100",
-     {"special_functions": 3 * 128, "simdgroup_operations": 3 * 2, "device_read_bytes": 300 * 4}),
+     {"special_functions": 3 * 128, "simdgroup_operations": 3 * 2, "device_read_bytes": 300 * 4,
+      "device_requests": 3 * 8, "device_lines": 3 * 8 * 4, "threadgroup_requests": 0}),
 ]
 
 

@@ -4,9 +4,13 @@
 // An address is told from the next by where it lies: in a buffer, in the worker's threadgroup memory, or else in a
 // variable of the thread, which a GPU keeps in registers and which is not counted. Bytes are counted each time, once a
 // launch (a bit a byte) and once a threadgroup (a mark every four bytes: what a cache without limits would load).
+// What the lanes of a simdgroup ask for at once is taken from a few threadgroups: requests.h.
 // Floating-point operations are added up a basic block at a time, by calls that translator/flops.py puts there.
 #include "count.h"
+#include "msl/runtime.h"
+#include "requests.h"
 #include <atomic>
+#include <mutex>
 #include <stdlib.h>
 #include <string.h>
 #include <vector>
@@ -19,6 +23,11 @@ struct range {
     std::vector<std::atomic<uint64_t>> read, written; // a bit a byte
 };
 std::vector<range> ranges; // of the launch; launches of a library take turns
+uint64_t groups;           // of the launch
+constexpr uint64_t SAMPLE = 4;
+
+std::mutex sample_lock;
+request_sums sampled_device, sampled_threadgroup;
 
 struct worker_count {
     uintptr_t arena_begin, arena_end;
@@ -26,6 +35,7 @@ struct worker_count {
     uint64_t group;                           // number from 1
     std::vector<std::vector<uint32_t>> marks; // by range: the group that read these four bytes last
     msl_counters counts;
+    request_trace trace;
 };
 thread_local worker_count *mine;
 
@@ -63,13 +73,18 @@ void mark(worker_count &w, const range &r, size_t at, size_t bytes)
         }
 }
 
-void access(const void *p, size_t bytes, bool reads, bool writes)
+// As if each buffer began on a line of its own, wherever the host has it.
+uintptr_t own_address(const range &r, size_t at) { return ((uintptr_t)(&r - ranges.data() + 1) << 40) + at; }
+
+// `code`: where in the kernel.
+void access(const void *code, const void *p, size_t bytes, bool reads, bool writes)
 {
     worker_count *w = mine;
     if (!w || bytes == 0) return;
     uintptr_t address = (uintptr_t)p;
     msl_counters &c = w->counts;
     if (address >= w->arena_begin && address < w->arena_end) {
+        if (w->trace.is_on()) w->trace.add(code, address, bytes, true);
         c.threadgroup_read_bytes += reads ? bytes : 0;
         c.threadgroup_written_bytes += writes ? bytes : 0;
         return;
@@ -82,6 +97,7 @@ void access(const void *p, size_t bytes, bool reads, bool writes)
         c.constant_read_bytes += bytes;
         return;
     }
+    if (w->trace.is_on()) w->trace.add(code, own_address(*r, at), bytes, false);
     if (reads) {
         c.device_read_bytes += bytes;
         c.device_unique_read_bytes += see(r->read, at, bytes);
@@ -92,10 +108,36 @@ void access(const void *p, size_t bytes, bool reads, bool writes)
         c.device_unique_written_bytes += see(r->written, at, bytes);
     }
 }
+
+// Evenly spread; all, where there are few.
+bool is_sampled(uint64_t number)
+{
+    if (groups <= SAMPLE) return true;
+    for (uint64_t i = 0; i < SAMPLE; i++)
+        if (number == (2 * i + 1) * groups / (2 * SAMPLE)) return true;
+    return false;
+}
+
+void end_trace(worker_count &w)
+{
+    if (!w.trace.is_on()) return;
+    std::lock_guard<std::mutex> guard(sample_lock);
+    w.trace.end(sampled_device, sampled_threadgroup);
+}
+
+// What a whole launch asks for, where `bytes` are moved in all.
+void scale(const request_sums &sampled, uint64_t bytes, uint64_t &requests, uint64_t &cost)
+{
+    double share = sampled.bytes > 0 ? (double)bytes / sampled.bytes : 0;
+    requests = (uint64_t)(sampled.requests * share + 0.5);
+    cost = (uint64_t)(sampled.cost * share + 0.5);
+}
 } // namespace
 
 void count_launch(const msl_launch_desc &desc, const msl_kernel &kernel)
 {
+    groups = (uint64_t)desc.threadgroups[0] * desc.threadgroups[1] * desc.threadgroups[2];
+    sampled_device = sampled_threadgroup = {};
     ranges.clear();
     for (uint32_t i = 0; i < kernel.argument_count; i++) {
         const msl_argument &a = kernel.arguments[i];
@@ -115,10 +157,18 @@ void count_worker(const void *arena, size_t bytes)
     for (const range &r : ranges) mine->marks.emplace_back(r.is_constant ? 0 : (r.end - r.begin) / 4 + 1, 0u);
 }
 
-void count_group(uint64_t number) { mine->group = number + 1; }
+void count_group(uint64_t number)
+{
+    mine->group = number + 1;
+    end_trace(*mine);
+    if (is_sampled(number)) mine->trace.begin(mine->arena_begin);
+}
+
+void count_thread(uint32_t index) { mine->trace.go_on(index); }
 
 void count_end(msl_counters &to)
 {
+    end_trace(*mine);
     const msl_counters &c = mine->counts;
     to.device_read_bytes = c.device_read_bytes;
     to.device_written_bytes = c.device_written_bytes;
@@ -135,11 +185,19 @@ void count_end(msl_counters &to)
     mine = nullptr;
 }
 
+void count_totals(msl_counters &totals)
+{
+    scale(sampled_device, totals.device_read_bytes + totals.device_written_bytes, totals.device_requests,
+          totals.device_lines);
+    scale(sampled_threadgroup, totals.threadgroup_read_bytes + totals.threadgroup_written_bytes,
+          totals.threadgroup_requests, totals.threadgroup_turns);
+}
+
 void count_atomic(const volatile void *p, size_t bytes)
 {
     if (!mine) return;
     mine->counts.atomics++;
-    access((const void *)p, bytes, true, true);
+    access(__builtin_return_address(0), (const void *)p, bytes, true, true);
 }
 } // namespace msl
 
@@ -152,13 +210,15 @@ void msl_count_flops(uint64_t flops, uint64_t special)
     w->counts.special_functions += special;
 }
 void __tsan_init(void) {}
+#define MSL_HOOK(name, bytes, reads, writes)                                                                           \
+    void __tsan_##name##bytes(const void *p) { msl::access(__builtin_return_address(0), p, bytes, reads, writes); }
 #define MSL_HOOKS(bytes)                                                                                               \
-    void __tsan_read##bytes(const void *p) { msl::access(p, bytes, true, false); }                                     \
-    void __tsan_write##bytes(const void *p) { msl::access(p, bytes, false, true); }                                    \
-    void __tsan_read_write##bytes(const void *p) { msl::access(p, bytes, true, true); }                                \
-    void __tsan_unaligned_read##bytes(const void *p) { msl::access(p, bytes, true, false); }                           \
-    void __tsan_unaligned_write##bytes(const void *p) { msl::access(p, bytes, false, true); }                          \
-    void __tsan_unaligned_read_write##bytes(const void *p) { msl::access(p, bytes, true, true); }
+    MSL_HOOK(read, bytes, true, false)                                                                                 \
+    MSL_HOOK(write, bytes, false, true)                                                                                \
+    MSL_HOOK(read_write, bytes, true, true)                                                                            \
+    MSL_HOOK(unaligned_read, bytes, true, false)                                                                       \
+    MSL_HOOK(unaligned_write, bytes, false, true)                                                                      \
+    MSL_HOOK(unaligned_read_write, bytes, true, true)
 MSL_HOOKS(1)
 MSL_HOOKS(2)
 MSL_HOOKS(4)
@@ -166,19 +226,21 @@ MSL_HOOKS(8)
 MSL_HOOKS(16)
 void *__tsan_memcpy(void *to, const void *from, size_t bytes)
 {
-    msl::access(from, bytes, true, false);
-    msl::access(to, bytes, false, true);
+    const char *code = (const char *)__builtin_return_address(0);
+    msl::access(code, from, bytes, true, false);
+    msl::access(code + 1, to, bytes, false, true);
     return memcpy(to, from, bytes);
 }
 void *__tsan_memmove(void *to, const void *from, size_t bytes)
 {
-    msl::access(from, bytes, true, false);
-    msl::access(to, bytes, false, true);
+    const char *code = (const char *)__builtin_return_address(0);
+    msl::access(code, from, bytes, true, false);
+    msl::access(code + 1, to, bytes, false, true);
     return memmove(to, from, bytes);
 }
 void *__tsan_memset(void *to, int value, size_t bytes)
 {
-    msl::access(to, bytes, false, true);
+    msl::access(__builtin_return_address(0), to, bytes, false, true);
     return memset(to, value, bytes);
 }
 }

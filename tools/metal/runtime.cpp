@@ -183,6 +183,7 @@ __attribute__((noinline)) worker *here() { return current; }
 void switch_to(worker &w, fiber &f)
 {
     w.running = &f;
+    count_thread(f.index);
 #ifdef MSL_ASAN
     __sanitizer_start_switch_fiber(&w.home_fake_stack, f.stack, STACK_BYTES);
 #endif
@@ -796,6 +797,7 @@ MSL_EXPORT int msl_launch(const msl_launch_desc *desc, char *message, size_t mes
 #ifdef MSL_COUNT
     run.totals.flops += 1024 * run.totals.simdgroup_matrix_products;
 #endif
+    count_totals(run.totals);
     if (desc->counters) *desc->counters = run.totals;
     return run.stopped.load() ? MSL_FAULT : MSL_OK;
 }

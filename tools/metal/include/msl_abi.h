@@ -99,6 +99,10 @@ typedef struct msl_counters {
     uint64_t flops;             /* additions and products, 1024 a simdgroup matrix product among them */
     uint64_t special_functions; /* exp, sqrt and the like */
     uint64_t atomics;
+    /* What simdgroups ask of memory at once, from a sample of at most four threadgroups: instructions, and the lines of
+     * 128 bytes that they touch (device), or the turns that 32 banks of four bytes take for them (threadgroup). */
+    uint64_t device_requests, device_lines;
+    uint64_t threadgroup_requests, threadgroup_turns;
 } msl_counters;
 
 enum msl_flags {

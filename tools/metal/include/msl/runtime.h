@@ -76,12 +76,21 @@ template <class P> MSL_FUNCTION P from_position(uint32_t v) { return (P)v; }
 typedef void entry(const group &g, const thread &t);
 typedef void group_loop(const group &g);
 
+#ifdef MSL_COUNT
+void count_thread(uint32_t index); // it goes on, or begins
+#else
+MSL_FUNCTION void count_thread(uint32_t) {}
+#endif
+
 // All threads of a group, one after the other; inlined into it, the kernel needs only the positions that it uses.
 template <entry *Kernel> void each_thread(const group &g)
 {
     for (uint32_t z = 0; z < g.size.z; z++)
         for (uint32_t y = 0; y < g.size.y; y++)
-            for (uint32_t x = 0; x < g.size.x; x++) Kernel(g, thread_at(g, x, y, z));
+            for (uint32_t x = 0; x < g.size.x; x++) {
+                count_thread((z * g.size.y + y) * g.size.x + x);
+                Kernel(g, thread_at(g, x, y, z));
+            }
 }
 
 struct code {
