@@ -5,7 +5,7 @@
 // variable of the thread, which a GPU keeps in registers and which is not counted. Bytes are counted each time, once a
 // launch (a bit a byte) and once a threadgroup (a mark every four bytes: what a cache without limits would load).
 // What the lanes of a simdgroup ask for at once is taken from a few threadgroups: requests.h.
-// Floating-point operations are added up a basic block at a time, by calls that translator/flops.py puts there.
+// Operations and instructions are added up a basic block at a time, by calls that translator/flops.py puts there.
 #include "count.h"
 #include "msl/runtime.h"
 #include "requests.h"
@@ -181,6 +181,7 @@ void count_end(msl_counters &to)
     to.flops = c.flops;
     to.special_functions = c.special_functions;
     to.atomics = c.atomics;
+    to.instructions = c.instructions;
     delete mine;
     mine = nullptr;
 }
@@ -202,12 +203,13 @@ void count_atomic(const volatile void *p, size_t bytes)
 } // namespace msl
 
 extern "C" {
-void msl_count_flops(uint64_t flops, uint64_t special)
+void msl_count_work(uint64_t flops, uint64_t special, uint64_t instructions)
 {
     msl::worker_count *w = msl::mine;
     if (!w) return;
     w->counts.flops += flops;
     w->counts.special_functions += special;
+    w->counts.instructions += instructions;
 }
 void __tsan_init(void) {}
 #define MSL_HOOK(name, bytes, reads, writes)                                                                           \

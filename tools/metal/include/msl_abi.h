@@ -103,6 +103,7 @@ typedef struct msl_counters {
      * 128 bytes that they touch (device), or the turns that 32 banks of four bytes take for them (threadgroup). */
     uint64_t device_requests, device_lines;
     uint64_t threadgroup_requests, threadgroup_turns;
+    uint64_t instructions; /* of all threads, in clang's intermediate code, weighed: translator/flops.py */
 } msl_counters;
 
 enum msl_flags {
