@@ -305,13 +305,36 @@ static void print_csv_value(FILE *out, const cJSON *value)
     free(text);
 }
 
+/* "name", or "outer.name". */
+static void add_key(cJSON *keys, const char *outer, const char *name)
+{
+    char key[128];
+    snprintf(key, sizeof key, "%s%s%s", outer ? outer : "", outer ? "." : "", name);
+    if (!cJSON_GetObjectItemCaseSensitive(keys, key)) cJSON_AddTrueToObject(keys, key);
+}
+
 static void add_keys(cJSON *keys, const cJSON *row)
 {
-    const cJSON *field;
+    const cJSON *field, *inner;
     cJSON_ArrayForEach(field, row)
     {
-        if (!cJSON_GetObjectItemCaseSensitive(keys, field->string)) cJSON_AddTrueToObject(keys, field->string);
+        if (!cJSON_IsObject(field)) {
+            add_key(keys, NULL, field->string);
+            continue;
+        }
+        cJSON_ArrayForEach(inner, field) add_key(keys, field->string, inner->string);
     }
+}
+
+/* The field that a key of the header names; null where the row has none. */
+static const cJSON *find_field(const cJSON *row, const char *key)
+{
+    const cJSON *field = cJSON_GetObjectItemCaseSensitive(row, key);
+    const char *dot = strchr(key, '.');
+    char outer[128];
+    if (field || !dot) return field;
+    snprintf(outer, sizeof outer, "%.*s", (int)(dot - key), key);
+    return cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(row, outer), dot + 1);
 }
 
 static void print_csv_header(FILE *out, const cJSON *keys)
@@ -329,7 +352,7 @@ static void print_csv_row(FILE *out, const cJSON *keys, const cJSON *row)
     const cJSON *key;
     cJSON_ArrayForEach(key, keys)
     {
-        print_csv_value(out, cJSON_GetObjectItemCaseSensitive(row, key->string));
+        print_csv_value(out, find_field(row, key->string));
         fputc(key->next ? ',' : '\n', out);
     }
 }

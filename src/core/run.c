@@ -170,6 +170,22 @@ tw_status tw_run_execute(tw_run *run, const tw_tensor *inputs, tw_tensor *output
     return tw_run_profile(run, inputs, outputs, NULL, error);
 }
 
+tw_status tw_run_count(tw_run *run, const tw_tensor *inputs, tw_tensor *outputs, tw_counts *counts, tw_error *error)
+{
+    const tw_device *device = run->plan->device;
+    if (!tw_device_counts(device))
+        return tw_fail(error, TW_UNAVAILABLE, "%s cannot count what its kernels do", device->info.id);
+    device->backend->count(run->queue, counts);
+    tw_status status = tw_run_execute(run, inputs, outputs, error);
+    device->backend->count(run->queue, NULL);
+    return status;
+}
+
+bool tw_device_counts(const tw_device *device)
+{
+    return device->backend->count != NULL;
+}
+
 /* Any type to plain float32. */
 static void copy_plain(const void *from, tw_type type, const tw_shape *shape, float *to)
 {

@@ -3,6 +3,7 @@
 #ifndef TW_DEVICES_DEVICE_H
 #define TW_DEVICES_DEVICE_H
 
+#include "core/counts.h"
 #include "core/design.h"
 
 typedef struct tw_backend {
@@ -34,6 +35,9 @@ typedef struct tw_backend {
                        size_t count);
     /* What the device's own clock says of the queue's last uploads, steps and downloads; null where it has none. */
     tw_status (*times)(tw_queue *queue, tw_run_times *times, tw_error *error);
+    /* From now on run_steps() adds what each launch moves and computes, which may take far longer; null: no longer.
+     * A null function: the device cannot count. */
+    void (*count)(tw_queue *queue, tw_counts *counts);
 } tw_backend;
 
 /* The head of every device; backends put their own fields behind it. */

@@ -25,17 +25,24 @@ enum { VECTOR_BYTES = 16, CORE_GFLOPS = 330 };
 
 extern const tw_backend tw_metal_sim_backend;
 
+/* Kernels built in one way. */
+typedef struct kernels {
+    tw_msl_tools tools;
+    tw_msl_library *libraries;
+} kernels;
+
 typedef struct simulator {
     tw_metal metal;
-    tw_msl_tools tools;
+    kernels usual, counting;
     uint64_t seed;
     pthread_mutex_t lock; /* of libraries, which several queues share */
-    tw_msl_library *libraries;
 } simulator;
 
 struct tw_queue {
     simulator *device;
-    tw_error error; /* of the last launch that failed */
+    tw_counts *counts; /* null: nobody wants them */
+    size_t step;       /* that launches */
+    tw_error error;    /* of the last launch that failed */
 };
 
 /* What a family's most usual chip has. */
@@ -93,7 +100,8 @@ static void describe(simulator *s, const tw_device_desc *desc)
     strcpy(info->id, "metal-sim");
     snprintf(info->name, sizeof info->name, "Metal kernels on the CPU, as on an Apple %s", chip->name);
     snprintf(info->features, sizeof info->features, "apple%d%s%s", s->metal.family,
-             strcmp(s->tools.mode, "plain") == 0 ? "" : " ", strcmp(s->tools.mode, "plain") == 0 ? "" : s->tools.mode);
+             strcmp(s->usual.tools.mode, "plain") == 0 ? "" : " ",
+             strcmp(s->usual.tools.mode, "plain") == 0 ? "" : s->usual.tools.mode);
     info->threads = desc->threads ? desc->threads : tw_cpu_available_cores();
     info->memory_bytes = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
     info->peak_flops = chip->cores * (CORE_GFLOPS * 1e9);
@@ -107,13 +115,15 @@ static tw_status sim_open(int index, const tw_device_desc *desc, tw_device **dev
     if (!s) return tw_no_memory(error, sizeof *s, "a device");
     tw_status status = read_family(desc->family, &s->metal.family, error);
     if (status == TW_OK) status = read_seed(&s->seed, error);
-    if (status == TW_OK) status = tw_msl_find_tools(s->metal.family, &s->tools, error);
+    if (status == TW_OK) status = tw_msl_find_tools(s->metal.family, &s->usual.tools, error);
     if (status == TW_OK && pthread_mutex_init(&s->lock, NULL) != 0)
         status = tw_fail(error, TW_FAILED, "metal-sim: no lock");
     if (status != TW_OK) {
         free(s);
         return status;
     }
+    s->counting.tools = s->usual.tools;
+    s->counting.tools.mode = "count";
     s->metal.device.backend = &tw_metal_sim_backend;
     s->metal.device.references = 1;
     s->metal.device.precisions = TW_IN_FP32 | TW_IN_FP16;
@@ -122,13 +132,20 @@ static tw_status sim_open(int index, const tw_device_desc *desc, tw_device **dev
     return TW_OK;
 }
 
+static void close_libraries(tw_msl_library *library)
+{
+    while (library) {
+        tw_msl_library *next = library->next;
+        tw_msl_close(library);
+        library = next;
+    }
+}
+
 static void sim_close(tw_device *device)
 {
     simulator *s = (simulator *)(void *)device;
-    for (tw_msl_library *library = s->libraries, *next; library; library = next) {
-        next = library->next;
-        tw_msl_close(library);
-    }
+    close_libraries(s->usual.libraries);
+    close_libraries(s->counting.libraries);
     pthread_mutex_destroy(&s->lock);
     free(s);
 }
@@ -143,17 +160,19 @@ static tw_status sim_measure(tw_device *device, tw_error *error)
 
 /* ---- launches ---- */
 
-static tw_status find_library(simulator *s, const char *source, tw_msl_library **found, tw_error *error)
+static tw_status find_library(tw_queue *queue, const char *source, tw_msl_library **found)
 {
+    simulator *s = queue->device;
+    kernels *built = queue->counts ? &s->counting : &s->usual;
     tw_status status = TW_OK;
     pthread_mutex_lock(&s->lock);
-    *found = s->libraries;
+    *found = built->libraries;
     while (*found && strcmp((*found)->source, source) != 0) *found = (*found)->next;
     if (!*found) {
-        status = tw_msl_open(&s->tools, source, found, error);
+        status = tw_msl_open(&built->tools, source, found, &queue->error);
         if (status == TW_OK) {
-            (*found)->next = s->libraries;
-            s->libraries = *found;
+            (*found)->next = built->libraries;
+            built->libraries = *found;
         }
     }
     pthread_mutex_unlock(&s->lock);
@@ -200,39 +219,90 @@ static void unbind(const tw_metal_dispatch *d, const msl_kernel *kernel, const c
     }
 }
 
-static tw_status launch(simulator *s, const tw_metal_dispatch *d, const tw_msl_library *library, tw_error *error)
+static tw_counters counters_of(const msl_counters *c)
 {
-    const msl_kernel *kernel = tw_msl_kernel(library, d->kernel);
-    if (!kernel) return tw_fail(error, TW_FAILED, "metal-sim: %s.metal has no kernel %s", d->source, d->kernel);
-    msl_constant_value values[TW_METAL_MAX_CONSTANTS];
-    msl_launch_desc desc = {.kernel = d->kernel, .constants = values, .constant_count = (uint32_t)d->n_constants};
-    char message[512] = "";
-    copies copied = {0};
-    const bool checks = s->seed != 0 || strcmp(s->tools.mode, "plain") != 0;
+    return (tw_counters){
+        .threadgroups = c->threadgroups,
+        .threads = c->threads,
+        .device_read_bytes = c->device_read_bytes,
+        .device_written_bytes = c->device_written_bytes,
+        .device_unique_read_bytes = c->device_unique_read_bytes,
+        .device_unique_written_bytes = c->device_unique_written_bytes,
+        .device_group_read_bytes = c->device_group_read_bytes,
+        .constant_read_bytes = c->constant_read_bytes,
+        .threadgroup_read_bytes = c->threadgroup_read_bytes,
+        .threadgroup_written_bytes = c->threadgroup_written_bytes,
+        .flops = c->flops,
+        .special_functions = c->special_functions,
+        .instructions = c->instructions,
+        .barriers = c->barriers,
+        .simdgroup_operations = c->simdgroup_operations,
+        .simdgroup_matrix_operations = c->simdgroup_matrix_products,
+        .atomics = c->atomics,
+        .device_requests = c->device_requests,
+        .device_lines = c->device_lines,
+        .threadgroup_requests = c->threadgroup_requests,
+        .threadgroup_turns = c->threadgroup_turns,
+        .threadgroup_memory_bytes = c->threadgroup_bytes,
+        .max_threadgroups_per_core = c->threadgroup_bytes ? TW_METAL_THREADGROUP_BYTES / c->threadgroup_bytes : 0,
+    };
+}
+
+static tw_status add_counts(tw_queue *queue, const tw_metal_dispatch *d, const msl_counters *counters)
+{
+    tw_counted_launch *added = tw_counts_add(queue->counts);
+    if (!added) return tw_no_memory(&queue->error, sizeof *added, "counters");
+    added->step = queue->step;
+    snprintf(added->source, sizeof added->source, "%s", d->source);
+    snprintf(added->kernel, sizeof added->kernel, "%s", d->kernel);
+    memcpy(added->threads, d->threads, sizeof added->threads);
+    added->counters = counters_of(counters);
+    return TW_OK;
+}
+
+static void describe_launch(const simulator *s, const tw_metal_dispatch *d, msl_constant_value *values,
+                            msl_launch_desc *desc)
+{
+    const bool checks = s->seed != 0 || strcmp(s->usual.tools.mode, "plain") != 0;
+    *desc = (msl_launch_desc){.kernel = d->kernel, .constants = values, .constant_count = (uint32_t)d->n_constants};
     for (int i = 0; i < d->n_constants; i++)
         values[i] = (msl_constant_value){
             .name = d->constants[i].name, .value = &d->constants[i].value, .bytes = 4, .type = "int"};
     for (int i = 0; i < 3; i++) {
-        desc.threadgroups[i] = d->threadgroups[i];
-        desc.threads[i] = d->threads[i];
+        desc->threadgroups[i] = d->threadgroups[i];
+        desc->threads[i] = d->threads[i];
     }
-    desc.threadgroup_bytes[0] = (uint32_t)d->threadgroup_bytes;
-    desc.threadgroup_limit = TW_METAL_THREADGROUP_BYTES;
-    desc.workers = (uint32_t)s->metal.device.info.threads;
-    desc.flags = checks ? MSL_POISON : 0;
-    desc.seed = s->seed;
+    desc->threadgroup_bytes[0] = (uint32_t)d->threadgroup_bytes;
+    desc->threadgroup_limit = TW_METAL_THREADGROUP_BYTES;
+    desc->workers = (uint32_t)s->metal.device.info.threads;
+    desc->flags = checks ? MSL_POISON : 0;
+    desc->seed = s->seed;
+}
+
+static tw_status launch(tw_queue *queue, const tw_metal_dispatch *d, const tw_msl_library *library)
+{
+    tw_error *error = &queue->error;
+    const msl_kernel *kernel = tw_msl_kernel(library, d->kernel);
+    if (!kernel) return tw_fail(error, TW_FAILED, "metal-sim: %s.metal has no kernel %s", d->source, d->kernel);
+    msl_constant_value values[TW_METAL_MAX_CONSTANTS];
+    msl_launch_desc desc;
+    msl_counters counters;
+    char message[512] = "";
+    copies copied = {0};
+    describe_launch(queue->device, d, values, &desc);
+    desc.counters = &counters;
     tw_status status = bind(d, &desc, &copied, error);
     if (status == TW_OK && library->launch(&desc, message, sizeof message) != MSL_OK)
         status = tw_fail(error, TW_FAILED, "metal-sim: %s.metal: %s", d->source, message);
     unbind(d, kernel, &copied);
-    return status;
+    return status == TW_OK && queue->counts ? add_counts(queue, d, &counters) : status;
 }
 
 tw_status tw_metal_launch(tw_queue *queue, const tw_metal_dispatch *dispatch)
 {
     tw_msl_library *library;
-    tw_status status = find_library(queue->device, dispatch->source, &library, &queue->error);
-    return status == TW_OK ? launch(queue->device, dispatch, library, &queue->error) : status;
+    tw_status status = find_library(queue, dispatch->source, &library);
+    return status == TW_OK ? launch(queue, dispatch, library) : status;
 }
 
 /* ---- queues, steps and memory ---- */
@@ -255,11 +325,17 @@ static tw_status sim_run_steps(tw_queue *queue, const tw_design *const *designs,
 {
     for (size_t i = 0; i < count; i++) {
         const double start = step_seconds ? now() : 0;
+        queue->step = i;
         tw_status status = designs[i]->run(&steps[i], queue);
         if (status != TW_OK) return tw_fail(error, status, "%s", queue->error.message);
         if (step_seconds) step_seconds[i] = now() - start;
     }
     return TW_OK;
+}
+
+static void sim_count(tw_queue *queue, tw_counts *counts)
+{
+    queue->counts = counts;
 }
 
 static tw_status sim_alloc(tw_device *device, size_t bytes, void **memory, tw_error *error)
@@ -297,4 +373,5 @@ const tw_backend tw_metal_sim_backend = {
     .queue_create = sim_queue_create,
     .queue_destroy = sim_queue_destroy,
     .run_steps = sim_run_steps,
+    .count = sim_count,
 };
