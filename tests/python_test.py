@@ -38,7 +38,7 @@ os.environ["TILEWISE_LIBRARY"] = LIBRARY
 sys.path.insert(0, os.path.join(ROOT, "python"))
 sys.dont_write_bytecode = True
 import tilewise as tw  # noqa: E402
-from cases import case, check, equal, main, path  # noqa: E402
+from cases import Skip, case, check, equal, main, path  # noqa: E402
 from tilewise import native  # noqa: E402
 
 X = np.random.default_rng(1).standard_normal((1, 1, 32, 32)).astype(np.float32)
@@ -192,6 +192,20 @@ def inference_is_the_command_lines():
     batch = make_plan(batch=3)
     equal((batch.inputs, batch.outputs), ([(3, 1, 32, 32)], [(3, 10)]), "shapes of a batch")
     check(np.allclose(batch.run(np.concatenate([X * 0, X, X]))[2], y[0], atol=1e-6), "the batch's third image differs")
+
+
+@case
+def metal_sim_is_of_a_family():
+    refuse(tw.Invalid, '"apple3"', tw.Device, "metal-sim", family="apple3")
+    refuse(tw.Invalid, "str", tw.Device, "metal-sim", family=6)
+    try:
+        device = tw.Device("metal-sim", family="apple6")
+    except tw.Unavailable as error:
+        raise Skip(f"{error}") from None
+    equal(device.info.features.split()[0], "apple6", "its family")
+    with tw.Graph.zoo("lenet5").init(seed=3) as graph, tw.Plan(graph, device) as plan:
+        check(np.allclose(plan.run(X), make_plan().run(X), atol=1e-5), "logits differ from the CPU's")
+        refuse(tw.Unavailable, "Apple7", tw.Plan, graph, device, designs="linear=simdgroup_matrix")
 
 
 @case

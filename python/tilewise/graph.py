@@ -27,11 +27,12 @@ class DeviceInfo(NamedTuple):
 
 
 class Device(Handle):
-    """'cpu', with so many threads (0: one a core)."""
+    """'cpu', with so many threads (0: one a core); 'metal-sim', as a GPU of a family: 'apple4' to 'apple10'."""
     release, kind = "tw_device_release", "device"
 
-    def __init__(self, name="cpu", *, threads=0):
-        desc = native.DeviceDesc(native.whole(threads, "threads"))
+    def __init__(self, name="cpu", *, threads=0, family=None):
+        named = native.encode_name(family, "the family") if family is not None else None
+        desc = native.DeviceDesc(native.whole(threads, "threads"), named)
         self.create("tw_device_open", native.encode_name(name, "the device"), desc)
 
     @property
