@@ -226,7 +226,7 @@ COUNTS = [
     ("mlx_like", "softmax_float32", "--threads 32 --threadgroups 3 --buffer 0=random:float32:300 --buffer "
      "1=zeros:float32:300 --buffer 2=int32:100",
      {"special_functions": 3 * 128, "simdgroup_operations": 3 * 2, "device_read_bytes": 300 * 4,
-      "device_requests": 3 * 8, "device_lines": 3 * 8 * 4, "threadgroup_requests": 0}),
+      "device_requests": 3 * 2, "device_lines": 3 * 2 * 4, "threadgroup_requests": 0}),
 ]
 
 

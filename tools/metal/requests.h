@@ -3,8 +3,9 @@
 // Lanes run one after the other here; on a GPU they run together. The accesses that one instruction makes in all lanes
 // of a simdgroup are put together again by their place in the code and by how often the lane has been there: exact where
 // lanes go the same way, close to it where some skip a turn of a loop. Of each place the first 256 turns are kept, and
-// stand for the rest. A request in device memory costs as many lines of 128 bytes as its lanes touch; one in threadgroup
-// memory takes as many turns as its busiest bank of 32, four bytes wide, has different words.
+// stand for the rest. Neighbours within 16 bytes that a thread asks for one after the other are one request, as of a
+// vector: clang takes those apart. A request in device memory costs as many lines of 128 bytes as its lanes touch; one in
+// threadgroup memory takes as many turns as its busiest bank of 32, four bytes wide, has different words.
 #pragma once
 #include <algorithm>
 #include <stddef.h>
@@ -26,17 +27,30 @@ class request_trace {
         on = true;
     }
     bool is_on() const { return on; }
-    void go_on(uint32_t thread_index) { thread = thread_index; }
+    void go_on(uint32_t thread_index)
+    {
+        thread = thread_index;
+        last = {};
+    }
 
     void add(const void *code, uintptr_t address, size_t bytes, bool in_threadgroup)
     {
-        place &p = places[{code, thread / 32, in_threadgroup}];
-        uint32_t turn = p.turns[thread % 32]++;
+        if (in_threadgroup) address += LINE - threadgroup_memory;
+        bool goes_on = last.where && last.code != code && last.end == address && address % VECTOR != 0 &&
+                       address / VECTOR == (address + bytes - 1) / VECTOR;
+        if (!goes_on) {
+            last.where = &places[{code, thread / 32, in_threadgroup}];
+            last.turn = last.where->turns[thread % 32]++;
+        }
+        last.code = code;
+        last.end = address + bytes;
+        place &p = *last.where;
         p.bytes += bytes;
-        if (turn >= KEPT) return;
-        if (p.kept.size() <= turn) p.kept.resize(turn + 1);
-        p.kept[turn].address[thread % 32] = in_threadgroup ? address - threadgroup_memory + LINE : address;
-        p.kept[turn].bytes = (uint32_t)bytes;
+        if (last.turn >= KEPT) return;
+        if (p.kept.size() <= last.turn) p.kept.resize(last.turn + 1);
+        request &r = p.kept[last.turn];
+        if (!goes_on) r.address[thread % 32] = address;
+        r.bytes = std::max(r.bytes, (uint32_t)(last.end - r.address[thread % 32]));
     }
 
     // Adds the threadgroup's to the sums of device and of threadgroup memory.
@@ -55,7 +69,7 @@ class request_trace {
     }
 
   private:
-    static constexpr uint32_t KEPT = 256, LINE = 128, BANKS = 32, WORD = 4;
+    static constexpr uint32_t KEPT = 256, LINE = 128, BANKS = 32, WORD = 4, VECTOR = 16;
     struct request {
         uintptr_t address[32]; // 0: the lane is not there
         uint32_t bytes;
@@ -98,7 +112,15 @@ class request_trace {
         return *std::max_element(words, words + BANKS);
     }
 
+    struct step { // the thread's access before this one
+        place *where;
+        const void *code;
+        uintptr_t end;
+        uint32_t turn;
+    };
+
     std::unordered_map<key, place, hash> places;
+    step last = {};
     uintptr_t threadgroup_memory = 0;
     uint32_t thread = 0;
     bool on = false;
