@@ -76,9 +76,13 @@ def missing():
     clang = os.environ.get("MSL_CLANG", "clang++-19")
     if not shutil.which(clang):
         return f"no {clang}"
-    runtime = subprocess.run([clang, f"-print-file-name=libclang_rt.asan-{os.uname().machine}.so"],
-                             stdout=subprocess.PIPE, text=True).stdout.strip()
-    return None if os.path.isabs(runtime) else "no sanitizers' runtime (libclang-rt-19-dev)"
+    needed = {f"-print-file-name=libclang_rt.asan-{os.uname().machine}.so": "sanitizers' runtime (libclang-rt-19-dev)",
+              "-print-prog-name=llvm-symbolizer": "llvm-symbolizer (llvm-19)"}
+    for option, name in needed.items():
+        path = subprocess.run([clang, option], stdout=subprocess.PIPE, text=True).stdout.strip()
+        if not os.path.isabs(path):
+            return f"no {name}"
+    return None
 
 
 def main():
