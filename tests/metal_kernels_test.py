@@ -226,6 +226,7 @@ COUNTS = [
     ("mlx_like", "softmax_float32", "--threads 32 --threadgroups 3 --buffer 0=random:float32:300 --buffer "
      "1=zeros:float32:300 --buffer 2=int32:100",
      {"special_functions": 3 * 128, "simdgroup_operations": 3 * 2, "device_read_bytes": 300 * 4,
+      "flops": 96 * (4 + 3 + 1) + 300,
       "device_requests": 3 * 2, "device_lines": 3 * 2 * 4, "threadgroup_requests": 0}),
 ]
 

@@ -3,6 +3,7 @@
 #include "msl/runtime.h"
 
 // Reading what another lane has left is the runtime's business, no access of the kernel.
+#define MSL_UNWATCHED __attribute__((no_sanitize("thread", "address")))
 #define MSL_UNCHECKED __attribute__((no_sanitize("thread", "address"), noinline))
 // The caller's line, for reports.
 #define MSL_HERE ::msl::site here = {__builtin_FILE(), __builtin_LINE()}
@@ -31,7 +32,7 @@ template <class T> struct shared_values {
         : m(::msl::meet((const void *)&value, sizeof value, ::msl::SIMD_EXCHANGE, false, here))
     {
     }
-    bool active(uint32_t lane) const { return lane < 32 && (m.active >> lane & 1) != 0; }
+    MSL_UNWATCHED bool active(uint32_t lane) const { return lane < 32 && (m.active >> lane & 1) != 0; }
     // An inactive lane's value is undefined in Metal: here all bits are set, a NaN.
     MSL_UNCHECKED T of(uint32_t lane) const
     {
@@ -108,7 +109,7 @@ template <class T, class F> MSL_UNCHECKED T fold(const shared_values<T> &all, ui
     template <class T> T name(T value, MSL_HERE)                                                                       \
     {                                                                                                                  \
         shared_values<T> all(value, here);                                                                             \
-        return fold(all, begin, end, T(start), [](T a, T b) { return T(joined); });                                    \
+        return fold(all, begin, end, T(start), [](T a, T b) MSL_UNWATCHED { return T(joined); });                      \
     }
 MSL_REDUCTION(simd_sum, 0, 32, 0, a + b)
 MSL_REDUCTION(simd_product, 0, 32, 1, a *b)
