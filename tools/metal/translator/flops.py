@@ -17,6 +17,7 @@ SPECIAL = re.compile(r"call .*@(?:llvm\.(?:sqrt|exp|exp2|log|log2|log10|sin|cos|
 FREE = re.compile(r"^(?:%[\w.]+ = )?(?:tail |musttail )?(?:(?:phi|[sz]ext|trunc|bitcast|freeze|alloca|unreachable|ret|"
                   r"fence|insertelement|extractelement|shufflevector|extractvalue|insertvalue|ptrtoint|inttoptr)\b|"
                   r"br label|call .*@(?:__tsan_|llvm\.(?:dbg|lifetime|assume|experimental))|#dbg_|\])")
+OFFSET = re.compile(r"= getelementptr [^%@]*ptr [%@][\w.]+(?:, i\d+ -?\d+)+(?:,? !.*)?$")  # part of the access itself
 DIVISION = re.compile(r"= [su](?:div|rem)\b")
 WIDE = re.compile(r"= (?:getelementptr|(?:add|sub|mul|shl|lshr|ashr|and|or|xor|icmp|select)\b[^,]* i64\b)")
 VECTOR = re.compile(r"= (?!load)[^,(]*<(\d+) x ")
@@ -38,7 +39,7 @@ def operations(line):
 def turns(line):
     """What an instruction costs a GPU."""
     text = line.strip()
-    if FREE.search(text):
+    if FREE.search(text) or OFFSET.search(text):
         return 0
     if MEMORY.search(text):
         return 1
