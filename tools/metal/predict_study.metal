@@ -1,11 +1,11 @@
-/* The study's products of matrices on Metal, as far as its report tells (15-618, 2022, table 2: batch 128, 4096 -> 4096):
- * a thread an output, without and with tiles of 16 x 16 in threadgroup memory. Its code is not published; these are the
- * plain forms of what it describes, here to be counted, not to be fast. y [m][n] = x [m][k] * w [k][n]; m and n are
- * multiples of 16, k of 8.
+/* The study's products of matrices on Metal, as far as its report tells (15-618, 2022, table 2: batch 128, 4096 ->
+ * 4096): a thread an output, without and with tiles of 16 x 16 in threadgroup memory. Its code is not published; these
+ * are the plain forms of what it describes, here to be counted, not to be fast. y [m][n] = x [m][k] * w [k][n]; m, n
+ * and k are multiples of 16.
  *
- * product_tiled without BARRIERS is a race, and its results are wrong: the study timed that to learn what barriers cost.
- * product_simdgroup is a right product without them: a simdgroup has a tile of 4 x 8 outputs of its own, and what its
- * lanes stage only they read, behind a simdgroup_barrier. */
+ * product_tiled without BARRIERS is a race, and its results are wrong: the study timed that to learn what barriers
+ * cost. product_simdgroup is a right product without them: a simdgroup has a tile of 4 x 8 outputs of its own, and what
+ * its lanes stage only they read, behind a simdgroup_barrier. */
 #include <metal_stdlib>
 
 using namespace metal;
