@@ -277,7 +277,7 @@ def studied_products():
 
 
 def main():
-    build = sys.argv[1]
+    build = os.path.abspath(sys.argv[1])
     for test in (bounds, caches, occupancy, monotone, weights, chips):
         test()
     listed = subprocess.run([os.path.join(build, "tilewise"), "devices", "-o", "json"], stdout=subprocess.PIPE)
@@ -285,6 +285,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for test in (refusals, against_measurement, committed_results):
             test(folder)
+        refuses("a device that is not here", folder, ["measure", "--device", "metal", "--program",
+                                                      os.path.join(build, "tilewise")], "metal-sim")
         if device["available"]:
             counted_layer(build, folder)
             studied_products()

@@ -95,6 +95,6 @@ CHIPS = {
         "threads": 1024, "groups": 32, "group_bytes": 227 * KIB,  # h; threads [e]: 64 registers each
         "barrier_cycles": 2, "barrier_ns": 20,  # [e]
         "matrix_cycles": 40,  # [e]: metal-cuda has lanes multiply it, 16 multiply-adds each, and exchange their parts
-        "launch_us": 1.0, "frame_us": 10, "share": 0.9, "overlap": 0.7,  # [e]; launches 0.9 us apart in a graph
+        "launch_us": 1.0, "frame_us": 10, "share": 1.0, "overlap": 0.7,  # i: launches in a graph, a copy's rate; [e]
     },
 }
