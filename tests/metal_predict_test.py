@@ -128,7 +128,7 @@ def weights():
 def chips():
     keys = set(CHIPS["M1"])
     published = {"A13": (630, 34.1), "A15": (1713, 34.1), "A17": (2147, 51.2), "M1": (2617, 68.3), "M4": (3763, 120),
-                 "H100": (60500, 2792)}
+                 "RTX2080": (10100, 448), "H100": (60500, 2792)}
     for name, (gflops, rate) in published.items():
         chip = CHIPS[name]
         peak = 2 * chip["lanes"] * chip["cores"] * chip["ghz"]
@@ -184,7 +184,7 @@ def refusals(folder):
         row = {"problem": "linear:mb1ic10oc10bias1", "design": "a", "status": "ok", "median_ms": ms, "device_ms": None}
         path = write(os.path.join(folder, "bad.json"), {"rows": [row]})
         refuses(f"a time of {ms}", folder, ["check", path, "--counters", good], "is no time")
-    lenet = problems.descriptor(*problems.LAYERS[1][1:3])
+    lenet = problems.descriptor(*problems.LAYERS[1][1:])
     for at, value in ((4, float("nan")), (5, -1), (6, "many"), (7, None), (8, float("inf")), (9, True), (2, 0),
                       (4, 2000)):
         data = json.load(open(made_up(folder, lenet)))
@@ -235,7 +235,7 @@ def committed_results(folder):
 
 def counted_layer(build, folder):
     path = os.path.join(folder, "counted.json")
-    name, op, sizes, _ = problems.LAYERS[1]
+    name, op, sizes = problems.LAYERS[1]
     done = run("count", "--only", name, "--counters", path, "--program", os.path.join(build, "tilewise"))
     check("count ends well", done.returncode == 0, done.stderr)
     if done.returncode != 0:
@@ -262,7 +262,7 @@ def studied_products():
     given = ["--buffer", f"0=int32:{m},{n},{k}", "--buffer", "1=float32:" + ",".join(["1"] * (m * k)),
              "--buffer", f"2=iota:float32:{k * n}", "--buffer", f"3=zeros:float32:{m * n}", "--out", "3"]
     wanted = [float(sum(i * n + column for i in range(k))) for _ in range(m) for column in range(n)]
-    for name, kind, _, threads, barriers, _ in problems.PRODUCTS:
+    for name, kind, _, threads, barriers in problems.PRODUCTS:
         groups = "1" if threads == (16, 16) else "2,4"
         done = subprocess.run([sys.executable, os.path.join(TOOLS, "mslrun"),
                                os.path.join(TOOLS, "predict_study.metal"), kind, "--mode", "tsan", "--threadgroups",
@@ -273,7 +273,7 @@ def studied_products():
             right = done.returncode == 0 and [float(v) for v in done.stdout.split()] == wanted
         else:
             right = done.returncode == 1 and "data race" in done.stderr
-        check(f"product {name}", right, done.stderr[-300:])
+        check(name, right, done.stderr[-300:])
 
 
 def main():

@@ -18,6 +18,10 @@ A figure without a remark is published; sources are named by letter. [e] is an e
   i  measured by tilewise on one H100 (docs/performance.md): 60.5 TFLOP/s of multiply-adds (1.79 GHz), copies 2,792 GB/s
   j  Luo et al., "Dissecting the NVIDIA Hopper Architecture" (arXiv 2402.13499, 2501.12084): latencies of some 30 cycles
      for shared memory, 40 for L1, 260 for L2, 480 for memory
+  l  NVIDIA's Turing whitepaper: 46 multiprocessors of 64 lanes, 10.1 TFLOP/s, 16 load units each, 1024 threads, 96 KiB
+     of L1 and shared memory, 4 MiB L2, 448 GB/s
+  m  Jia et al., "Dissecting the NVidia Turing T4 GPU via Microbenchmarking" (arXiv 1903.07486): latencies of 19 cycles
+     for shared memory, 32 for L1, 188 for L2; L2 at 1,270 GB/s on the T4
   k  the study (15-618, 2022), table 2, iPhone 11: 141.74 ms naive, 188.71 tiled, 135.32 tiled without its barriers
 """
 
@@ -85,6 +89,16 @@ CHIPS = {
         "threads": 2048, "groups": 24, "group_bytes": 60 * KIB,  # [e]
         "barrier_cycles": 16, "barrier_ns": 50,  # [e]
         "matrix_cycles": 5, "launch_us": 4, "frame_us": 150, "share": 0.8, "overlap": 0.5,  # [e]
+    },
+    "RTX2080": {
+        "name": "GeForce RTX 2080 (the study's)", "family": 9, "cores": 46, "ghz": 1.71, "lanes": 64,  # l
+        "issue": 4, "width": 64,  # l, m
+        "l1": 64 * KIB, "l2": 4 * MIB, "slc": 0,  # l, m
+        "l2_rate": 1270, "slc_rate": 0, "memory_rate": 448,  # m; l
+        "l1_ns": 19, "l2_ns": 110, "memory_ns": 250, "group_ns": 12,  # m
+        "threads": 1024, "groups": 16, "group_bytes": 64 * KIB,  # l
+        "barrier_cycles": 2, "barrier_ns": 20,  # [e] as H100
+        "matrix_cycles": 40, "launch_us": 2.0, "frame_us": 10, "share": 0.85, "overlap": 0.7,  # [e] as H100
     },
     "H100": {
         "name": "H100 (metal-cuda)", "family": 9, "cores": 132, "ghz": 1.79, "lanes": 128,  # h, i

@@ -19,29 +19,29 @@ REFUSED = 3  # tilewise's exit status where a design does not take a layer
 CONV_DESIGNS = ["naive", "tiled", "tiled_free", "im2col_gemm", "implicit_gemm", "winograd", "simdgroup_matrix"]
 LINEAR_DESIGNS = ["naive", "tiled", "gemv", "gemv_simd", "simdgroup_matrix"]
 
-# (name, operator, its sizes, {design: ms that the study published for the iPhone 11})
-# conv2d: images, channels, side, output channels, kernel, stride, padding; linear: images, inputs, outputs
+# (name, operator, its sizes). conv2d: images, channels, side, output channels, kernel, stride, padding; linear: images,
+# inputs, outputs
 LAYERS = [
-    ("lenet conv1", "conv2d", (1, 1, 32, 6, 5, 1, 0), {"naive": 1.326, "im2col_gemm": 2.4071}),
-    ("lenet fc2", "linear", (1, 120, 84), {"naive": 0.84396}),
-    ("alexnet conv1", "conv2d", (1, 3, 227, 64, 11, 4, 0), {"naive": 35.127, "im2col_gemm": 18.435}),
-    ("alexnet conv1, 96", "conv2d", (1, 3, 227, 96, 11, 4, 0), {"naive": 35.249, "im2col_gemm": 19.591}),
-    ("alexnet conv1, 96, batch 10", "conv2d", (10, 3, 227, 96, 11, 4, 0), {"naive": 162.263, "im2col_gemm": 199.41}),
-    ("alexnet fc6", "linear", (1, 9216, 4096), {"naive": 54.292}),
-    ("vgg conv1", "conv2d", (1, 3, 224, 64, 3, 1, 1), {"naive": 29.787, "im2col_gemm": 23.073}),
-    ("vgg conv3", "conv2d", (1, 128, 56, 256, 3, 1, 1), {}),
-    ("vgg fc6", "linear", (1, 25088, 4096), {"naive": 107.06}),
-    ("fc 4096, batch 128", "linear", (128, 4096, 4096), {}),  # the study's two: PRODUCTS
+    ("lenet conv1", "conv2d", (1, 1, 32, 6, 5, 1, 0)),
+    ("lenet fc2", "linear", (1, 120, 84)),
+    ("alexnet conv1", "conv2d", (1, 3, 227, 64, 11, 4, 0)),
+    ("alexnet conv1, 96", "conv2d", (1, 3, 227, 96, 11, 4, 0)),
+    ("alexnet conv1, 96, batch 10", "conv2d", (10, 3, 227, 96, 11, 4, 0)),
+    ("alexnet fc6", "linear", (1, 9216, 4096)),
+    ("vgg conv1", "conv2d", (1, 3, 224, 64, 3, 1, 1)),
+    ("vgg conv3", "conv2d", (1, 128, 56, 256, 3, 1, 1)),
+    ("vgg fc6", "linear", (1, 25088, 4096)),
+    ("fc 4096, batch 128", "linear", (128, 4096, 4096)),  # the study's own two: PRODUCTS
 ]
 
-# network: {variant: published ms, or None}; a variant names designs of convolutions and linear layers, others are auto
+# The variants in which a network is predicted: each names designs of convolutions and linear layers, others are auto.
 NETWORKS = {
-    "lenet5": {"auto": None, "naive": 15.0539, "im2col": 16.8789, "tiled": None, "tiled_free": None},
-    "alexnet": {"auto": None, "naive": None, "im2col": None, "tiled": None, "tiled_free": None},
-    "mobilenet_v2": {"auto": None, "naive": None},
-    "efficientnet_lite0": {"auto": None, "naive": None},
-    "vgg11": {"auto": None, "im2col": None},
-    "vgg16": {"auto": None, "im2col": 1324.170, "naive": 1785.973, "tiled": None, "tiled_free": None},
+    "lenet5": ["auto", "naive", "im2col", "tiled", "tiled_free"],
+    "alexnet": ["auto", "naive", "im2col", "tiled", "tiled_free"],
+    "mobilenet_v2": ["auto", "naive"],
+    "efficientnet_lite0": ["auto", "naive"],
+    "vgg11": ["auto", "im2col"],
+    "vgg16": ["auto", "im2col", "naive", "tiled", "tiled_free"],
 }
 VARIANTS = {
     "auto": "auto",
@@ -51,21 +51,40 @@ VARIANTS = {
     "tiled_free": "conv2d=tiled_free,linear=tiled",
 }
 
-# What the study's harness took for a kernel of next to nothing (relu on 28x28, tables 8 and 10): waiting for a command
-# buffer, for the most part. Its figures have it once a layer.
-STUDY_FLOOR_MS = 0.695
-
-# The study's products of matrices (predict_study.metal): (name, kernel, groups, threads, BARRIERS, published ms)
+# The study's products of matrices (predict_study.metal): (name, kernel, groups, threads, BARRIERS)
 PRODUCTS = [
-    ("naive", "product_naive", (256, 8), (16, 16), 1, 141.7414),
-    ("tiled", "product_tiled", (256, 8), (16, 16), 1, 188.7117),
-    ("tiled, no barriers (a race)", "product_tiled", (256, 8), (16, 16), 0, 135.32),
-    ("tiled, a tile a simdgroup", "product_simdgroup", (512, 32), (32, 1), 1, None),
+    ("product, naive", "product_naive", (256, 8), (16, 16), 1),
+    ("product, tiled", "product_tiled", (256, 8), (16, 16), 1),
+    ("product, tiled, no barriers (a race)", "product_tiled", (256, 8), (16, 16), 0),
+    ("product, tiled, a tile a simdgroup", "product_simdgroup", (512, 32), (32, 1), 1),
 ]
 PRODUCT_SIZES = (128, 4096, 4096)
 # Convolutions that predict study shows beside these, by the designs that make the same comparison.
 TILED_LAYERS = ["alexnet conv1, 96, batch 10", "vgg conv3"]
 TILED_DESIGNS = ["naive", "tiled", "tiled_free"]
+
+# What the study published, ms, by chip, and by layer or network or product and its design: tables 1 to 4 and 8 to 11.
+PUBLISHED = {
+    "A13": {
+        ("lenet conv1", "naive"): 1.326, ("lenet conv1", "im2col_gemm"): 2.4071, ("lenet fc2", "naive"): 0.84396,
+        ("alexnet conv1", "naive"): 35.127, ("alexnet conv1", "im2col_gemm"): 18.435,
+        ("alexnet conv1, 96", "naive"): 35.249, ("alexnet conv1, 96", "im2col_gemm"): 19.591,
+        ("alexnet conv1, 96, batch 10", "naive"): 162.263, ("alexnet conv1, 96, batch 10", "im2col_gemm"): 199.41,
+        ("alexnet fc6", "naive"): 54.292, ("vgg fc6", "naive"): 107.06,
+        ("vgg conv1", "naive"): 29.787, ("vgg conv1", "im2col_gemm"): 23.073,
+        ("product, naive", None): 141.7414, ("product, tiled", None): 188.7117,
+        ("product, tiled, no barriers (a race)", None): 135.32,
+        ("lenet5", "naive"): 15.0539, ("lenet5", "im2col"): 16.8789,
+        ("vgg16", "naive"): 1785.973, ("vgg16", "im2col"): 1324.170,
+    },
+    "RTX2080": {
+        ("product, naive", None): 5.837, ("product, tiled", None): 4.791,
+        ("alexnet conv1, 96, batch 10", "naive"): 6.186, ("alexnet conv1, 96, batch 10", "im2col_gemm"): 2.670,
+    },
+}
+# What its harness on the phone took for a kernel of next to nothing (relu on 28x28, table 8): waiting for a command
+# buffer, for the most part. Its figures have that once a layer.
+FLOOR_MS = {"A13": 0.695}
 
 
 # ---- a network of one layer, as ONNX ----
