@@ -231,6 +231,19 @@ def committed_results(folder):
           f"{done.stderr}: tools/metal/predict all --output results/metal_predictions.json")
 
 
+def layers_as_networks(build, folder):
+    """The ONNX file of a layer is that layer: here the CPU runs it."""
+    for name, op, sizes in problems.LAYERS:
+        if "conv" not in name or sizes[0] != 1:
+            continue
+        path = os.path.join(folder, "layer.onnx")
+        problems.write_layer(path, op, sizes)
+        done = subprocess.run([os.path.join(build, "tilewise"), "profile", path, "--iterations", "1", "--duration",
+                               "0.001", "--warmUp", "0", "-o", "json"], stdout=subprocess.PIPE, text=True)
+        found = [row["problem"] for row in json.loads(done.stdout or '{"rows": []}')["rows"] if row["op"] == op]
+        check(f"{name} as a network", found == [problems.descriptor(op, sizes)], found)
+
+
 # ---- with clang ----
 
 def counted_layer(build, folder):
@@ -285,6 +298,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for test in (refusals, against_measurement, committed_results):
             test(folder)
+        layers_as_networks(build, folder)
         refuses("a device that is not here", folder, ["measure", "--device", "metal", "--program",
                                                       os.path.join(build, "tilewise")], "metal-sim")
         if device["available"]:
