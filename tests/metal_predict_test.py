@@ -289,6 +289,21 @@ def studied_products():
         check(name, right, done.stderr[-300:])
 
 
+def counted_products():
+    """16 x 16 outputs over 32 terms, by hand: steps of 16 in a threadgroup, of 8 in eight simdgroups."""
+    products = 16 * 16 * 32
+    for name, kind, _, threads, barriers in problems.PRODUCTS:
+        groups = (1, 1) if threads == (16, 16) else (2, 4)
+        found = problems.count_product(kind, groups, threads, barriers, (16, 16, 32))
+        staged = {"product_naive": 0, "product_tiled": 2 * 2 * 256, "product_simdgroup": 8 * 4 * (32 + 64)}[kind]
+        wanted = {"flops": 2 * products, "device_unique_read_bytes": 4 * 2 * 16 * 32, "device_written_bytes": 4 * 256,
+                  "device_read_bytes": 4 * (staged or 2 * products), "threadgroup_written_bytes": 4 * staged,
+                  "threadgroup_read_bytes": 4 * 2 * products if staged else 0,
+                  "barriers": 4 if barriers and kind == "product_tiled" else 0}
+        got = {key: found[key] for key in wanted}
+        check(f"{name}, counted", got == wanted and predict.checked(found), f"{got}, not {wanted}")
+
+
 def main():
     build = os.path.abspath(sys.argv[1])
     for test in (bounds, caches, occupancy, monotone, weights, chips):
@@ -304,6 +319,7 @@ def main():
         if device["available"]:
             counted_layer(build, folder)
             studied_products()
+            counted_products()
         else:
             counts["skipped"] += 1
             print(f"SKIP counting: {device['reason']}")
