@@ -199,14 +199,16 @@ def refusals(folder):
 def against_measurement(folder):
     counters = made_up(folder)
     for name, order, status in (("as predicted", [1, 2, 3, 4, 5], 0), ("two pairs of ten swapped", [2, 1, 4, 3, 5], 0),
-                                ("three pairs of ten swapped", [3, 2, 1, 4, 5], 1), ("reversed", [5, 4, 3, 2, 1], 1)):
+                                ("three pairs of ten swapped", [3, 2, 1, 4, 5], 1), ("reversed", [5, 4, 3, 2, 1], 1),
+                                ("a tie swapped", [2.01, 2, 3, 4, 5], 0)):
         rows = [{"problem": "linear:mb1ic10oc10act1bias1", "design": d, "status": "ok", "median_ms": ms,
                  "device_ms": None} for d, ms in zip("abcde", order)]
         rows += [dict(rows[0], status="incorrect", median_ms=0), dict(rows[0], design="unknown")]
         path = write(os.path.join(folder, "results.json"), {"rows": rows})
         done = run("check", path, "--counters", counters)
-        pairs = sum(a < b for i, a in enumerate(order) for b in order[i + 1:])
-        check(f"measured {name}", done.returncode == status and f"{pairs} of 10 pairs in" in done.stdout,
+        pairs = [(a, b) for i, a in enumerate(order) for b in order[i + 1:] if abs(a - b) > 0.01 * (a + b)]
+        right = f"\n{sum(a < b for a, b in pairs)} of {len(pairs)} pairs in the measured order, {10 - len(pairs)} more"
+        check(f"measured {name}", done.returncode == status and right in done.stdout,
               f"status {done.returncode}, '{done.stdout[-80:]}' {done.stderr}")
 
 
