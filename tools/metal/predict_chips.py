@@ -98,7 +98,7 @@ CHIPS = {
         "l1_ns": 19, "l2_ns": 110, "memory_ns": 250, "group_ns": 12,  # m
         "threads": 1024, "groups": 16, "group_bytes": 64 * KIB,  # l
         "barrier_cycles": 2, "barrier_ns": 20,  # [e] as H100
-        "matrix_cycles": 40, "launch_us": 2.0, "frame_us": 10, "share": 0.85, "overlap": 0.7,  # [e] as H100
+        "matrix_cycles": 26, "launch_us": 2.0, "frame_us": 10, "share": 0.85, "overlap": 0.7,  # [e] as H100
     },
     "H100": {
         "name": "H100 (metal-cuda)", "family": 9, "cores": 132, "ghz": 1.79, "lanes": 128,  # h, i
@@ -108,7 +108,7 @@ CHIPS = {
         "l1_ns": 23, "l2_ns": 146, "memory_ns": 270, "group_ns": 17,  # j
         "threads": 1024, "groups": 32, "group_bytes": 227 * KIB,  # h; threads [e]: 64 registers each
         "barrier_cycles": 2, "barrier_ns": 20,  # [e]
-        "matrix_cycles": 40,  # [e]: metal-cuda has lanes multiply it, 16 multiply-adds each, and exchange their parts
+        "matrix_cycles": 26,  # [e]: metal-cuda makes 24 shuffles of it, one a cycle (h), and 16 multiply-adds a lane
         "launch_us": 1.0, "frame_us": 10, "share": 1.0, "overlap": 0.7,  # i: launches in a graph, a copy's rate; [e]
     },
 }
