@@ -48,29 +48,32 @@ def read_npy(path):
     return array.array("f", data[10 + int.from_bytes(data[8:10], "little"):])
 
 
-def designs(build, precision):
+def designs(build, precision, device="metal-sim", percent="4", under=(), operators=()):
     """All designs in Metal on few problems: the cases of ops_test are counted as its own."""
-    done = run([os.path.join(build, "tests/ops_test")], TEST_DEVICE="metal-sim", TEST_PERCENT="4",
+    done = run([*under, os.path.join(build, "tests/ops_test"), *operators], TEST_DEVICE=device, TEST_PERCENT=percent,
                TEST_PRECISION=precision)
     lines = done.stdout.splitlines() or [""]
     for line in lines[:-1]:
         print(line)
     last = re.fullmatch(r"(\d+) passed, (\d+) failed, (\d+) skipped", lines[-1])
-    check(f"ops_test in {precision}", None if last else f"ended with '{lines[-1]}', {done.stderr.strip()}")
+    wrong = None if last else f"ended with '{lines[-1]}', {done.stderr.strip()}"
+    if under and done.returncode != 0:
+        wrong = f"{' '.join(under)}: exit status {done.returncode}, {(done.stdout + done.stderr)[-3000:]}"
+    check(f"ops_test {' '.join(operators)} in {precision} on {device}", wrong)
     for key, count in zip(("passed", "failed", "skipped"), last.groups() if last else ()):
         counts[key] += int(count)
 
 
-def network(program, folder, case, family):
+def network(program, folder, case, family, device="metal-sim"):
     name, shape, options = case
     draw = random.Random(1)
     size = shape[0] * shape[1] * shape[2] * shape[3]
     given = os.path.join(folder, "input.npy")
     write_npy(given, shape, [draw.gauss(0, 1) for _ in range(size)])
     results = []
-    for device in (["cpu"], ["metal-sim", "--family", family]):
+    for where in (["cpu"], [device, "--family", family]):
         output = os.path.join(folder, "output.npy")
-        done = run([program, "run", name, "--device", *device, "--input", given, "--output", output, *options])
+        done = run([program, "run", name, "--device", *where, "--input", given, "--output", output, *options])
         if done.returncode != 0:
             return done.stderr.strip()
         results.append(read_npy(output))
@@ -81,8 +84,8 @@ def network(program, folder, case, family):
     return None if agree else f"off by {error} of {scale}"
 
 
-def refuses(program, words, **environment):
-    done = run([program, "bench", "--layer", "relu:1x3x4x4", "--device", "metal-sim"], **environment)
+def refuses(program, words, device="metal-sim", **environment):
+    done = run([program, "bench", "--layer", "relu:1x3x4x4", "--device", device], **environment)
     said = done.stderr.strip()
     right = done.returncode == 3 and words in said and "\n" not in said
     return None if right else f"exit status {done.returncode}, '{said}'"

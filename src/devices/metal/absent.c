@@ -12,13 +12,4 @@ static tw_status open_absent(int index, const tw_device_desc *desc, tw_device **
         "metal: this machine has none, which is on Apple systems; metal-sim runs the same kernels on the CPU");
 }
 
-static tw_status open_absent_translation(int index, const tw_device_desc *desc, tw_device **device, tw_error *error)
-{
-    (void)index;
-    (void)desc;
-    (void)device;
-    return tw_fail(error, TW_UNAVAILABLE, "metal-cuda: this build does not translate Metal to CUDA");
-}
-
 const tw_backend tw_metal_backend = {.name = "metal", .open = open_absent};
-const tw_backend tw_metal_cuda_backend = {.name = "metal-cuda", .records = "metal", .open = open_absent_translation};

@@ -5,6 +5,7 @@
  * family and the mode). The tool writes under a temporary name and renames, so that processes may race. */
 #include "devices/metal/library.h"
 #include "core/status.h"
+#include "devices/metal/metal.h"
 
 #include <dirent.h>
 #include <dlfcn.h>
@@ -165,8 +166,8 @@ static tw_status find_folder(tw_msl_tools *tools, tw_error *error)
     if (given && *given) {
         if (snprintf(folder, sizeof folder, "%s/../..", given) < (int)sizeof folder && found_in(tools, folder))
             return TW_OK;
-        return tw_fail(error, TW_UNAVAILABLE,
-                       "metal-sim: TILEWISE_METAL_TOOLS=%s: expected tools/metal of Tilewise's sources", given);
+        return tw_fail(error, TW_UNAVAILABLE, "%s: TILEWISE_METAL_TOOLS=%s: expected tools/metal of Tilewise's sources",
+                       tools->device, given);
     }
     const ssize_t length = readlink("/proc/self/exe", folder, sizeof folder - 64);
     if (length > 0) {
@@ -177,7 +178,7 @@ static tw_status find_folder(tw_msl_tools *tools, tw_error *error)
     }
     if (found_in(tools, TILEWISE_METAL_INSTALLED) || found_in(tools, TILEWISE_METAL_SOURCE)) return TW_OK;
     return tw_fail(error, TW_UNAVAILABLE,
-                   "metal-sim: no tools/metal, which translates kernels; name it in TILEWISE_METAL_TOOLS");
+                   "%s: no tools/metal, which translates kernels; name it in TILEWISE_METAL_TOOLS", tools->device);
 }
 
 static tw_status find_cache(tw_msl_tools *tools, tw_error *error)
@@ -185,15 +186,17 @@ static tw_status find_cache(tw_msl_tools *tools, tw_error *error)
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     const bool given = cache && *cache;
     if (!given && !(home && *home))
-        return tw_fail(error, TW_UNAVAILABLE, "metal-sim: no folder for compiled kernels: set XDG_CACHE_HOME or HOME");
+        return tw_fail(error, TW_UNAVAILABLE, "%s: no folder for compiled kernels: set XDG_CACHE_HOME or HOME",
+                       tools->device);
     const int length = snprintf(tools->cache, sizeof tools->cache, "%s%s/tilewise/metal", given ? cache : home,
                                 given ? "" : "/.cache");
     if (length >= (int)sizeof tools->cache)
-        return tw_fail(error, TW_INVALID, "metal-sim: the cache's name is too long");
+        return tw_fail(error, TW_INVALID, "%s: the cache's name is too long", tools->device);
     for (char *slash = strchr(tools->cache + 1, '/');; slash = strchr(slash + 1, '/')) {
         if (slash) *slash = 0;
         const bool made = mkdir(tools->cache, 0777) == 0 || errno == EEXIST;
-        if (!slash && !made) return tw_fail(error, TW_UNAVAILABLE, "metal-sim: %s: %s", tools->cache, strerror(errno));
+        if (!slash && !made)
+            return tw_fail(error, TW_UNAVAILABLE, "%s: %s: %s", tools->device, tools->cache, strerror(errno));
         if (!slash) break;
         *slash = '/'; /* one that is not ours to make may be there all the same: the last tells */
     }
@@ -223,6 +226,7 @@ tw_status tw_msl_find_tools(int family, tw_msl_tools *tools, tw_error *error)
 {
     const char *clang = getenv("MSL_CLANG");
     if (!clang || !*clang) clang = "clang++-19";
+    tools->device = "metal-sim";
     tools->family = family;
     tw_status status = find_mode(tools, error);
     if (status == TW_OK) status = find_folder(tools, error);
@@ -236,6 +240,29 @@ tw_status tw_msl_find_tools(int family, tw_msl_tools *tools, tw_error *error)
     tools->key = hash_processor(hash_text(UINT64_C(0xcbf29ce484222325), clang));
     tools->key = hash_folder(hash_text(tools->key, tools->tools), tools->tools, 0);
     return status;
+}
+
+tw_status tw_msl_find_cuda_tools(int family, tw_msl_tools *tools, tw_error *error)
+{
+    tools->device = "metal-cuda";
+    tools->mode = "cuda";
+    tools->family = family;
+    tw_status status = find_folder(tools, error);
+    if (status == TW_OK) status = find_cache(tools, error);
+    if (status == TW_OK) tools->key = hash_folder(UINT64_C(0xcbf29ce484222325), tools->tools, 0);
+    return status;
+}
+
+tw_status tw_metal_read_family(const char *device, const char *text, int *family, tw_error *error)
+{
+    char *end = NULL;
+    const bool named = text && strncmp(text, "apple", 5) == 0 && text[5] >= '1' && text[5] <= '9';
+    const long number = named ? strtol(text + 5, &end, 10) : TW_METAL_FAMILY_DEFAULT;
+    if (text && (!named || *end || number < TW_METAL_FAMILY_FIRST || number > TW_METAL_FAMILY_LAST))
+        return tw_fail(error, TW_INVALID, "%s: family \"%s\": expected apple%d to apple%d", device, text,
+                       TW_METAL_FAMILY_FIRST, TW_METAL_FAMILY_LAST);
+    *family = (int)number;
+    return TW_OK;
 }
 
 /* ---- building and opening ---- */
@@ -270,23 +297,24 @@ static tw_status build(const tw_msl_tools *tools, const char *source, const char
     unlink(said);
     tw_status status = TW_OK;
     if (result != 0)
-        status = tw_fail(error, TW_FAILED, "metal-sim: %s.metal does not compile: %.700s", source,
+        status = tw_fail(error, TW_FAILED, "%s: %s.metal does not compile: %.700s", tools->device, source,
                          words && *words ? words : "tools/metal/build did not run");
     free(words);
     return status;
 }
 
-static tw_status load(const char *path, tw_msl_library *library, tw_error *error)
+static tw_status load(const tw_msl_tools *tools, const char *path, tw_msl_library *library, tw_error *error)
 {
     msl_describe_function *describe = NULL;
     library->handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!library->handle) return tw_fail(error, TW_FAILED, "metal-sim: %s", dlerror());
+    if (!library->handle) return tw_fail(error, TW_FAILED, "%s: %s", tools->device, dlerror());
     void *symbols[] = {dlsym(library->handle, "msl_describe"), dlsym(library->handle, "msl_launch")};
     memcpy(&describe, &symbols[0], sizeof describe);
     memcpy(&library->launch, &symbols[1], sizeof library->launch);
-    library->table = describe && library->launch ? describe() : NULL;
+    library->image = dlsym(library->handle, "msl_image");
+    library->table = describe && (library->launch || library->image) ? describe() : NULL;
     if (!library->table || library->table->abi_version != MSL_ABI_VERSION)
-        return tw_fail(error, TW_FAILED, "metal-sim: %s: not a library of this version", path);
+        return tw_fail(error, TW_FAILED, "%s: %s: not a library of this version", tools->device, path);
     return TW_OK;
 }
 
@@ -297,7 +325,7 @@ tw_status tw_msl_open(const tw_msl_tools *tools, const char *source, tw_msl_libr
     key = hash_bytes(key, &tools->family, sizeof tools->family);
     write_path(path, "%s/ops/%s.metal", tools->sources, source);
     if (!hash_source(tools->sources, path, 0, &key))
-        return tw_fail(error, TW_FAILED, "metal-sim: %s, or a file that it includes, cannot be read", path);
+        return tw_fail(error, TW_FAILED, "%s: %s, or a file that it includes, cannot be read", tools->device, path);
     const char *name = strrchr(source, '/');
     write_path(path, "%s/%.*s-%s-%s-%016llx.so", tools->cache, (int)(name ? name - source : 0), source,
                name ? name + 1 : source, tools->mode, (unsigned long long)key);
@@ -308,7 +336,7 @@ tw_status tw_msl_open(const tw_msl_tools *tools, const char *source, tw_msl_libr
     if (!library || !library->source)
         status = tw_no_memory(error, sizeof *library, "a Metal library");
     else
-        status = load(path, library, error);
+        status = load(tools, path, library, error);
     if (status == TW_OK)
         *out = library;
     else

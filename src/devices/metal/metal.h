@@ -1,6 +1,7 @@
 /* What the designs in Metal know of their device, whatever runs them: the GPU's family, and how a kernel is launched.
  *
- * The same records (device "metal") serve every kind that takes them: metal-sim runs their kernels on the CPU. A
+ * The same records (device "metal") serve every kind that takes them: metal-sim runs their kernels on the CPU, metal-cuda on a
+ * GPU of NVIDIA's. A
  * record's run() fills a dispatch and launches it; a queue's launches run in order. */
 #ifndef TW_DEVICES_METAL_METAL_H
 #define TW_DEVICES_METAL_METAL_H
@@ -64,7 +65,17 @@ typedef struct tw_metal_dispatch {
     size_t threadgroup_bytes;
 } tw_metal_dispatch;
 
+typedef tw_status tw_metal_launch_function(tw_queue *queue, const tw_metal_dispatch *dispatch);
+
+/* The head of every such device's queue. */
+typedef struct tw_metal_queue {
+    tw_metal_launch_function *launch;
+} tw_metal_queue;
+
 /* What it points to need only last until it returns. Why it failed is kept in the queue. */
-tw_status tw_metal_launch(tw_queue *queue, const tw_metal_dispatch *dispatch);
+static inline tw_status tw_metal_launch(tw_queue *queue, const tw_metal_dispatch *dispatch)
+{
+    return ((const tw_metal_queue *)(const void *)queue)->launch(queue, dispatch);
+}
 
 #endif

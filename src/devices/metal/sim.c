@@ -39,6 +39,7 @@ typedef struct simulator {
 } simulator;
 
 struct tw_queue {
+    tw_metal_queue head;
     simulator *device;
     tw_counts *counts; /* null: nobody wants them */
     size_t step;       /* that launches */
@@ -72,17 +73,6 @@ static tw_status read_number(const char *text, long low, long high, long *number
     return *text >= '0' && *text <= '9' && !*end && !errno && *number >= low && *number <= high ? TW_OK : TW_INVALID;
 }
 
-static tw_status read_family(const char *text, int *family, tw_error *error)
-{
-    long number = TW_METAL_FAMILY_DEFAULT;
-    if (text && (strncmp(text, "apple", 5) != 0 ||
-                 read_number(text + 5, TW_METAL_FAMILY_FIRST, TW_METAL_FAMILY_LAST, &number) != TW_OK))
-        return tw_fail(error, TW_INVALID, "metal-sim: family \"%s\": expected apple%d to apple%d", text,
-                       TW_METAL_FAMILY_FIRST, TW_METAL_FAMILY_LAST);
-    *family = (int)number;
-    return TW_OK;
-}
-
 static tw_status read_seed(uint64_t *seed, tw_error *error)
 {
     const char *text = getenv("TILEWISE_METAL_SEED");
@@ -113,7 +103,7 @@ static tw_status sim_open(int index, const tw_device_desc *desc, tw_device **dev
     if (index != 0) return tw_fail(error, TW_INVALID, "metal-sim:%d: there is one such device, metal-sim", index);
     simulator *s = calloc(1, sizeof *s);
     if (!s) return tw_no_memory(error, sizeof *s, "a device");
-    tw_status status = read_family(desc->family, &s->metal.family, error);
+    tw_status status = tw_metal_read_family("metal-sim", desc->family, &s->metal.family, error);
     if (status == TW_OK) status = read_seed(&s->seed, error);
     if (status == TW_OK) status = tw_msl_find_tools(s->metal.family, &s->usual.tools, error);
     if (status == TW_OK && pthread_mutex_init(&s->lock, NULL) != 0)
@@ -298,7 +288,7 @@ static tw_status launch(tw_queue *queue, const tw_metal_dispatch *d, const tw_ms
     return status == TW_OK && queue->counts ? add_counts(queue, d, &counters) : status;
 }
 
-tw_status tw_metal_launch(tw_queue *queue, const tw_metal_dispatch *dispatch)
+static tw_status find_and_launch(tw_queue *queue, const tw_metal_dispatch *dispatch)
 {
     tw_msl_library *library;
     tw_status status = find_library(queue, dispatch->source, &library);
@@ -311,6 +301,7 @@ static tw_status sim_queue_create(tw_device *device, tw_queue **queue, tw_error 
 {
     *queue = calloc(1, sizeof **queue);
     if (!*queue) return tw_no_memory(error, sizeof **queue, "a queue");
+    (*queue)->head.launch = find_and_launch;
     (*queue)->device = (simulator *)(void *)device;
     return TW_OK;
 }

@@ -1,5 +1,5 @@
 /* The C interface of a translated Metal library: what tools/metal/build makes of one .metal file exports two functions,
- * the same two for every mode (plain, asan, tsan).
+ * the same two for every mode on the CPU (plain, asan, tsan, count); for cuda see the end.
  *
  *     const msl_library *msl_describe(void);
  *     int msl_launch(const msl_launch_desc *desc, char *message, size_t message_bytes);
@@ -60,7 +60,7 @@ typedef struct msl_constant {
 
 typedef struct msl_library {
     uint32_t abi_version;
-    const char *mode;   /* "plain", "asan", "tsan", "count" */
+    const char *mode;   /* "plain", "asan", "tsan", "count", "cuda" */
     const char *family; /* "apple7": what the translation was asked for */
     const msl_kernel *kernels;
     uint32_t kernel_count;
@@ -126,6 +126,25 @@ typedef struct msl_launch_desc {
     uint64_t seed;            /* 0: threads in order; else a random schedule, the same for the same seed */
     msl_counters *counters;   /* may be NULL; overwritten */
 } msl_launch_desc;
+
+/* A library of the kind cuda has no msl_launch but msl_image, code for GPUs as cuModuleLoadData takes it. The table's
+ * kernel number 2, called sum.f32, is its function msl_2_sum_f32 (what is no letter or digit becomes _), which is
+ * launched with threadgroups as blocks, dynamic threadgroup memory as dynamic shared memory and one parameter, this one.
+ * A function constant c is the variable c, and c_msl_defined says whether it was set. */
+enum { MSL_CUDA_CONSTANT_BYTES = 2048 };
+typedef struct msl_cuda_parameters {
+    void *buffers[MSL_MAX_BUFFERS];                /* in the GPU's memory */
+    uint32_t constant_offsets[MSL_MAX_BUFFERS];    /* of buffers in the constant address space, in constants; from 16 */
+    uint32_t threadgroup_offsets[MSL_MAX_BUFFERS]; /* of [[threadgroup(n)]], in dynamic shared memory */
+    uint32_t grid[3];                              /* as in msl_launch_desc */
+    uint32_t reserved[2];                          /* 0 */
+    unsigned char constants[MSL_CUDA_CONSTANT_BYTES]; /* what lies in the constant address space goes with the launch */
+} msl_cuda_parameters;
+
+typedef struct msl_cuda_image {
+    const void *code;
+    size_t bytes;
+} msl_cuda_image;
 
 typedef const msl_library *msl_describe_function(void);
 typedef int msl_launch_function(const msl_launch_desc *desc, char *message, size_t message_bytes);

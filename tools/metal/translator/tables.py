@@ -1,4 +1,6 @@
 """The end of a translated file: an entry for each kernel, and the tables that msl_abi.h describes."""
+import re
+
 from .tokens import Refused
 from .unit import BARRIERS, MATRICES, kernel_name
 
@@ -99,4 +101,48 @@ def cpu_tables(unit, mode, family):
     for name, _, _ in unit.constants:
         out.append(f"    {{&::metal::{name}, &::metal::{name}_msl_defined}},\n")
     out.append("    {nullptr, nullptr}};\n} // namespace msl\n")
+    return "".join(out)
+
+
+def cuda_name(number, host):
+    """As msl_abi.h says; debuggers and profilers show it."""
+    return f"msl_{number}_" + re.sub(r"[^0-9A-Za-z]", "_", host)
+
+
+def cuda_entries(unit):
+    """Kernels of CUDA, one an entry point, that fetch their arguments from the launch's parameter."""
+    out = [BEGIN]
+    for number, (host, kernel, name) in enumerate(entry_points(unit)):
+        parts, kind = ["g"], f"typename ::msl::signature<msl_type_of_{number}>::template parameter"
+        constants = [a for a in kernel.arguments if a.space == "constant"]
+        for position, a in enumerate(kernel.arguments):
+            if a.space == "constant":
+                at = 0 if a is constants[0] and not a.optional else f"l.constant_offsets[{a.index}]"
+                where = f"::msl::from_address<{kind}<{position}>>((void *)(l.constants + {at}))"
+            elif a.kind == "buffer":
+                where = f"::msl::from_address<{kind}<{position}>>(l.buffers[{a.index}])"
+            elif a.kind == "threadgroup":
+                where = f"::msl::from_address<{kind}<{position}>>(::msl::dynamic + l.threadgroup_offsets[{a.index}])"
+            else:
+                where = f"::msl::from_position<{kind}<{position}>>(t.{a.index})"
+            parts.append(where)
+        bounds = f"__launch_bounds__({kernel.max_threads}) " if kernel.max_threads != "0" else ""
+        out.append(f"typedef decltype(&{name}) msl_type_of_{number};\n"
+                   f'extern "C" __global__ void {bounds}{cuda_name(number, host)}('
+                   f"const __grid_constant__ msl_cuda_parameters l)\n"
+                   f"{{\n    ::msl::group g;\n    ::msl::thread t;\n"
+                   f"    if (::msl::here(l, g, t)) {name}({', '.join(parts)});\n}}\n")
+    out.append("} // namespace metal\n")
+    return "".join(out)
+
+
+def cuda_table(unit, family):
+    """The same file for the host's compiler, which keeps the tables only."""
+    out, points = [BEGIN], entry_points(unit)
+    for number, (_, _, name) in enumerate(points):
+        out.append(f"typedef decltype(&{name}) msl_type_of_{number};\n")
+    out.append("} // namespace metal\nnamespace msl {\n")
+    describe(out, unit, points, "cuda", family)
+    out.append('} // namespace msl\nextern "C" __attribute__((visibility("default"))) const msl_library '
+               "*msl_describe(void) { return &::msl::library; }\n")
     return "".join(out)

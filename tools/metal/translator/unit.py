@@ -27,7 +27,8 @@ def kernel_name(name):
 
 
 class Unit:
-    def __init__(self):
+    def __init__(self, cuda=False):
+        self.cuda = cuda
         self.kernels = {}
         self.instances = []   # (host name, kernel, '<template arguments>')
         self.constants = []   # (name, type, index)
@@ -195,13 +196,17 @@ class Unit:
             used = [t for t in words(plain) if t.text not in ("constant", "const", "constexpr", "static", ";")]
             name, kind = used[-1].text, text_of(used[:-1]).strip()
             self.constants.append((name, kind, constant_number[0][1]))
-            out.append(f"{lead}static {kind} {name}; static bool {name}_msl_defined;")
+            out.append(f'{lead}extern "C" {{ __constant__ {kind} {name}; __constant__ bool {name}_msl_defined; }}'
+                       if self.cuda else f"{lead}static {kind} {name}; static bool {name}_msl_defined;")
             return
         if inside == "namespace" and "constant" in names and not is_function and names[0] not in ("typedef", "using",
                                                                                                    "template"):
             out.append(self.program_constant(plain, lead))
             return
-        out.append(self.code(plain))
+        text = self.code(plain)
+        declares = self.cuda and is_function and names and names[0] not in ("typedef", "using", "template", "friend",
+                                                                           "static_assert")
+        out.append(self.lead(text, "__device__ ") if declares else text)
 
     def program_constant(self, tokens, lead):
         """constant float table[3] = {...}; or a value computed from function constants, which is no value yet."""
@@ -216,10 +221,11 @@ class Unit:
             name, kind = declared[-1].text, text_of(declared[:-1]).strip()
             self.derived.add(name)
             self.note(name, [], tokens[equals:])
-            return (f"{lead}static const struct {{ operator {kind}() const "
+            where = "__device__ " if self.cuda else ""
+            return (f"{lead}static {where}const struct {{ {where}operator {kind}() const "
                     f"{{ return {value.strip().lstrip('=')}; }} }} {name}{{}};")
         is_constexpr = any(t.text == "constexpr" for t in tokens[:equals]) and declared[0].text in SCALARS
-        static = "static constexpr" if is_constexpr else "static const"
+        static = "static constexpr" if is_constexpr else "static __constant__ const" if self.cuda else "static const"
         return f"{lead}{static} {text_of(declared).strip()}{value};"
 
     def function(self, tokens, start, i, parameters, opening, close, inside, out):
@@ -241,16 +247,17 @@ class Unit:
         if is_kernel:
             head = [Token(t.space, kernel_name(name), t.kind, t.place) if t.text == name else t for t in head]
         head_text = self.code([t for t in head if t.text != "kernel"])
-        head_text = self.code(tokens[start:i]) + (self.lead(head_text, "static ") if is_kernel else head_text)
+        before = ("static " if is_kernel else "") + ("__device__ " if self.cuda else "")
+        head_text = self.code(tokens[start:i]) + (self.lead(head_text, before) if before else head_text)
         head_text = self.keep_lines(head_text, tokens[start:parameters[0]])
         passed = [self.code(p) for p, _ in split_parameters]
         if is_kernel:
             passed.insert(0, "const ::msl::group &msl_group")
         given = self.keep_lines(", ".join(passed), tokens[parameters[0] + 1:parameters[1] + 1])
         text = f"{head_text}{text_of(tokens[parameters[0]:parameters[0] + 1])}{given}){self.code(after)}"
-        before = self.variables
+        declared = self.variables
         out.append(text + self.code(tokens[opening:close + 1], body=True, in_kernel=is_kernel))
-        if self.variables > before:
+        if self.variables > declared:
             self.with_threadgroup_memory.add(name)
 
     def spaceless(self, tokens):
@@ -375,7 +382,7 @@ class Unit:
             if self.variables >= MAX_VARIABLES:
                 raise Refused(part[0], f"more than {MAX_VARIABLES} threadgroup variables in a file")
             texts.append(f"typedef {kind} msl_type_{self.variables}{dimensions}; msl_type_{self.variables} &{name} ="
-                         f" ::msl::threadgroup_variable<msl_type_{self.variables}>(msl_group, {self.variables});")
+                         f" ::msl::threadgroup_variable<msl_type_{self.variables}, {self.variables}>(msl_group);")
         out.append(tokens[i].space + " ".join(texts) + "\n" * (lines - tokens[i].space.count("\n")))
         return end + 1
 

@@ -1,6 +1,7 @@
 // Barriers, simdgroup operations, simdgroup matrices and atomics on the CPU's fibers.
 #pragma once
 #include "msl/runtime.h"
+#include "msl/matrix.h"
 
 // Reading what another lane has left is the runtime's business, no access of the kernel.
 #define MSL_UNWATCHED __attribute__((no_sanitize("thread", "address")))
@@ -146,59 +147,6 @@ inline bool simd_is_first(MSL_HERE)
 }
 inline bool simd_any(bool value, MSL_HERE) { return simd_ballot(value, here).bits != 0; }
 inline bool simd_all(bool value, MSL_HERE) { return simd_ballot(!value, here).bits == 0; }
-
-// An 8x8 matrix spread over the 32 lanes, two neighbours of a row to a lane, as Apple's GPUs keep it: with lane bits
-// edcba, the row is e c b, the first column d a 0.
-MSL_FUNCTION uint matrix_row(uint lane) { return (lane >> 4 & 1) << 2 | (lane >> 1 & 3); }
-MSL_FUNCTION uint matrix_column(uint lane) { return (lane >> 3 & 1) << 2 | (lane & 1) << 1; }
-MSL_FUNCTION uint matrix_lane(uint row, uint column)
-{
-    return (row >> 2) << 4 | (column >> 2) << 3 | (row & 3) << 1 | (column >> 1 & 1);
-}
-
-template <class T, int Columns, int Rows> struct simdgroup_matrix {
-    static_assert(Columns == 8 && Rows == 8, "simdgroup_matrix is 8x8");
-    vec<T, 2> mine;
-    simdgroup_matrix() = default;
-    explicit simdgroup_matrix(T diagonal)
-    {
-        uint row = matrix_row(::msl::lane()), column = matrix_column(::msl::lane());
-        mine = vec<T, 2>(row == column ? diagonal : T(0), row == column + 1 ? diagonal : T(0));
-    }
-    vec<T, 2> &thread_elements() { return mine; }
-};
-typedef simdgroup_matrix<float, 8, 8> simdgroup_float8x8;
-typedef simdgroup_matrix<half, 8, 8> simdgroup_half8x8;
-typedef simdgroup_matrix<bfloat, 8, 8> simdgroup_bfloat8x8;
-
-template <class T, int C, int R = C> simdgroup_matrix<T, C, R> make_filled_simdgroup_matrix(T value)
-{
-    simdgroup_matrix<T, C, R> m;
-    m.mine = vec<T, 2>(value);
-    return m;
-}
-// Loads and stores let no lane wait: order between lanes comes from the barriers around them, as on the GPU.
-template <class T, class P>
-void simdgroup_load(simdgroup_matrix<T, 8, 8> &m, P *from, ulong stride = 8, ulong2 origin = 0, bool transposed = false)
-{
-    static_assert(is_same_v<T, remove_cv_t<P>>, "simdgroup_load from memory of another type");
-    for (uint k = 0; k < 2; k++) {
-        ulong row = matrix_row(::msl::lane()), column = matrix_column(::msl::lane()) + k;
-        m.mine.at[k] = transposed ? from[(origin.y + column) * stride + origin.x + row]
-                                  : from[(origin.y + row) * stride + origin.x + column];
-    }
-}
-template <class T, class P>
-void simdgroup_store(const simdgroup_matrix<T, 8, 8> &m, P *to, ulong stride = 8, ulong2 origin = 0,
-                     bool transposed = false)
-{
-    static_assert(is_same_v<T, P>, "simdgroup_store to memory of another type");
-    for (uint k = 0; k < 2; k++) {
-        ulong row = matrix_row(::msl::lane()), column = matrix_column(::msl::lane()) + k;
-        (transposed ? to[(origin.y + column) * stride + origin.x + row]
-                    : to[(origin.y + row) * stride + origin.x + column]) = m.mine.at[k];
-    }
-}
 
 template <class A, class B> struct matrix_operands {
     vec<A, 2> a;

@@ -234,15 +234,27 @@ template <class T> MSL_FUNCTION vec<T, 3> cross(const vec<T, 3> &a, const vec<T,
 // Bits of an integer of any width; the result has the operand's type.
 template <class T> using integer = enable_if_t<is_integral_v<T> && !is_same_v<T, bool>, T>;
 template <class T> using bits_of = std::make_unsigned_t<T>;
-template <class T> MSL_FUNCTION integer<T> popcount(T x) { return T(__builtin_popcountll(bits_of<T>(x))); }
+#ifdef __CUDA_ARCH__
+#define MSL_POPCOUNT(x) __popcll(x)
+#define MSL_CLZ(x) __clzll((long long)(x))
+#define MSL_CTZ(x) (__ffsll((long long)(x)) - 1)
+#else
+#define MSL_POPCOUNT(x) __builtin_popcountll(x)
+#define MSL_CLZ(x) __builtin_clzll(x)
+#define MSL_CTZ(x) __builtin_ctzll(x)
+#endif
+template <class T> MSL_FUNCTION integer<T> popcount(T x) { return T(MSL_POPCOUNT(bits_of<T>(x))); }
 template <class T> MSL_FUNCTION integer<T> clz(T x)
 {
-    return T(x == 0 ? sizeof(T) * 8 : __builtin_clzll(bits_of<T>(x)) - (64 - sizeof(T) * 8));
+    return T(x == 0 ? sizeof(T) * 8 : MSL_CLZ(bits_of<T>(x)) - (64 - sizeof(T) * 8));
 }
 template <class T> MSL_FUNCTION integer<T> ctz(T x)
 {
-    return T(x == 0 ? sizeof(T) * 8 : __builtin_ctzll(bits_of<T>(x)));
+    return T(x == 0 ? sizeof(T) * 8 : MSL_CTZ(bits_of<T>(x)));
 }
+#undef MSL_POPCOUNT
+#undef MSL_CLZ
+#undef MSL_CTZ
 template <class T> MSL_FUNCTION integer<T> reverse_bits(T x)
 {
     constexpr int WIDTH = int(sizeof(T) * 8);

@@ -12,10 +12,14 @@ struct triple {
 
 // One threadgroup of a launch, as its threads see it.
 struct group {
+#ifndef __CUDACC__
     const msl_launch_desc *launch;
+#endif
     triple position, size, full_size, count, grid; // size is smaller than full_size at the end of an uneven grid
-    void **variables;                              // of threadgroup memory, by the translator's number
-    void *const *arguments;                        // [[threadgroup(n)]]
+#ifndef __CUDACC__
+    void **variables;       // of threadgroup memory, by the translator's number
+    void *const *arguments; // [[threadgroup(n)]]
+#endif
 };
 
 // Where one thread is; the names are those of the attributes.
@@ -109,10 +113,10 @@ extern const code codes[];
 extern const constant_storage storages[];
 
 void *threadgroup_allocate(const group &g, int number, size_t bytes, size_t alignment);
-template <class T> inline T &threadgroup_variable(const group &g, int number)
+template <class T, int Number> inline T &threadgroup_variable(const group &g)
 {
-    void *p = g.variables[number];
-    if (!p) p = threadgroup_allocate(g, number, sizeof(T), alignof(T));
+    void *p = g.variables[Number];
+    if (!p) p = threadgroup_allocate(g, Number, sizeof(T), alignof(T));
     return *static_cast<T *>(p);
 }
 
