@@ -177,6 +177,10 @@ def refusals(folder):
     for what in ("{", "[]", '{"layers": 3}', "[" * 100000):
         path = write(os.path.join(folder, "bad.json"), what)
         refuses(f"counters {what[:20]}", folder, ["layers", "--counters", path], "bad.json")
+    for what in ('{"layers": {"a": 3}}', '{"layers": {"a": {"b": 3}}}', '{"networks": {"a": 3}}',
+                 '{"networks": {"lenet5 auto apple6": [1]}}'):
+        path = write(os.path.join(folder, "bad.json"), what)
+        refuses(f"counters {what}", folder, ["networks", "--counters", path], "expected")
     for what in ("", "[]", '{"rows": 1}', '{"rows": [1]}'):
         path = write(os.path.join(folder, "bad.json"), what)
         refuses(f"results {what}", folder, ["check", path, "--counters", good], "bad.json")
@@ -210,6 +214,10 @@ def against_measurement(folder):
         right = f"\n{sum(a < b for a, b in pairs)} of {len(pairs)} pairs in the measured order, {10 - len(pairs)} more"
         check(f"measured {name}", done.returncode == status and right in done.stdout,
               f"status {done.returncode}, '{done.stdout[-80:]}' {done.stderr}")
+        again = run("check", path, "--counters", counters, "-o", "json")
+        found = json.loads(again.stdout)
+        check(f"measured {name}, as JSON", found["pairs"] == len(pairs) and again.returncode == status and
+              len(found["layers"][0]["wrong"]) == sum(a > b for a, b in pairs), found)
 
 
 def alike(a, b):
