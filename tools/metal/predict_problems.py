@@ -163,27 +163,42 @@ def write_layer(path, op, sizes):
         file.truncate()
 
 
-# ---- counting ----
+# ---- counting and timing ----
 
-def profile(program, model, family, design, batch=1, fallback=False):
-    """Rows of `tilewise profile` on metal-sim, one a layer; or None and the line in which a design refuses."""
-    command = [program, "profile", model, "--device", "metal-sim", "--family", family, "--design", design,
-               "--batch", str(batch), "--iterations", "1", "--duration", "0.000001", "--warmUp", "0", "-o", "json"]
-    command += ["--fallback", "auto"] * fallback
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+ONCE = ["--iterations", "1", "--duration", "0.000001", "--warmUp", "0"]
+OFTEN = ["--iterations", "50", "--duration", "0.5", "--warmUp", "50"]
+
+
+def profile(program, model, options):
+    """Results of `tilewise profile`, one row a layer; or None and the line in which a design refuses."""
+    done = subprocess.run([program, "profile", model, "-o", "json", *options], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True)
     said = done.stderr.strip().rpartition("\n")[2]
     if done.returncode == REFUSED and " refuses" in said:
         return None, said
     if done.returncode != 0:
         raise RuntimeError(said or f"{program} ended with status {done.returncode}")
-    return [row for row in json.loads(done.stdout)["rows"] if row["layer"] is not None], None
+    results = json.loads(done.stdout)
+    results["rows"] = [row for row in results["rows"] if row["layer"] is not None]
+    return results, None
 
 
-def profile_layer(program, op, sizes, design):
+def profile_network(program, network, family, design):
+    return profile(program, network, ["--device", "metal-sim", "--family", family, "--design", design, "--fallback",
+                                      "auto", *ONCE])
+
+
+def profile_layer(program, layer, design, options):
+    """By that design alone. options: the device, and how often."""
+    _, op, sizes = layer
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "layer.onnx")
         write_layer(path, op, sizes)
-        return profile(program, path, "apple9", f"{op}={design}", sizes[0])
+        return profile(program, path, ["--design", f"{op}={design}", "--batch", str(sizes[0]), *options])
+
+
+def designs_of(op):
+    return CONV_DESIGNS if op == "conv2d" else LINEAR_DESIGNS
 
 
 def descriptor(op, sizes):
