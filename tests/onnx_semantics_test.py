@@ -28,14 +28,21 @@ def rand(seed, *shape):
 X = rand(1, 1, 3, 4, 5)
 M = rand(13, 6, 7)  # a matrix that is one image
 ROWS = rand(14, 2, 4)  # two images of one row
-INTEGERS = {"empty": [], "two": [2], "a_row": [[1, 3]], "a_column": [[1], [20]], "one": [[2]]}
+INTEGERS = {"big_pads": [0, 0, 2**29 - 1, 2**29 - 1] * 2, "no_pads": [0] * 8, "last": [199999], "huge": [2**62],
+            "one_huge": [1, 2**62], "step": [2**63 - 1], "zero": [0], "axis": [1], "axes": [1, 2],
+            "empty": [], "two": [2], "a_row": [[1, 3]], "a_column": [[1], [20]], "one": [[2]]}
 
 
 CONSTANTS = {"w": rand(2, 4, 3), "w_t": rand(3, 3, 4), "left": rand(4, 5, 6), "left_t": rand(5, 6, 5),
              "row": rand(6, 1, 3), "column": rand(7, 5, 1), "all": rand(8, 5, 7), "one_w": rand(9, 1, 4, 3),
              "vector": rand(10, 4), "bias": rand(11, 3), "scalar": rand(12), "ones": np.ones(3, np.float32),
+             "many": np.zeros(200000, np.float32), "two_reals": np.zeros(2, np.float32), "kernel": rand(15, 2, 5, 1, 1),
+             "w_column": rand(16, 4, 1),
              "sizes": np.array([-1, 60.5]), "no_sizes": np.array([-1, np.nan])}
 C = CONSTANTS
+# Tensors without elements, however large.
+NOTHING = {"rows": (TensorProto.UINT8, [0, 2**62]), "planes": (TensorProto.UINT8, [0, 1, 2**62]),
+           "no_kernel": (TensorProto.FLOAT16, [1, 2**58, 0, 1])}
 
 
 def run(folder, opset, nodes, x_array=X, free=True):
@@ -44,9 +51,14 @@ def run(folder, opset, nodes, x_array=X, free=True):
     used = {name for node in nodes for name in node.input}
     constants = [numpy_helper.from_array(np.array(v, np.int64), k) for k, v in INTEGERS.items() if k in used]
     constants += [numpy_helper.from_array(v, k) for k, v in CONSTANTS.items() if k in used]
+    constants += [helper.make_tensor(k, *v, b"", raw=True) for k, v in NOTHING.items() if k in used]
     shape = ["N", *x_array.shape[1:]] if free else x_array.shape
     graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
                               [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], constants)
+    if "sparse" in used:
+        graph.sparse_initializer.append(helper.make_sparse_tensor(
+            helper.make_tensor("sparse", TensorProto.FLOAT, [1], [1.0]),
+            helper.make_tensor("indices", TensorProto.INT64, [1], [0]), [3]))
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     with open(model, "wb") as file:
         file.write(made.SerializeToString())
@@ -107,6 +119,21 @@ PRODUCTS = [
     ("Transpose of a dimension of 1", node("Transpose", "x", perm=[0, 2, 1, 3]), X[:, :1], True, X[:, :1]),
     ("Transpose to an output", node("Transpose", "x", perm=[0, 2, 1, 3]), X, True,
      'Transpose that leaves an output transposed ("node")'),
+    ("Transpose that moves the batch past a dimension of 1", [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[1, 0, 2, 3]),
+        helper.make_node("Softmax", ["t"], ["y"], name="node", axis=1)], X.reshape(3, 1, 4, 5), True,
+     'Softmax of a transposed activation'),
+    ("Transpose of an input with channels last", [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["t", "kernel"], ["y"], name="node")], X, True,
+     'of an input with channels last (export with channels first; tf2onnx: --inputs-as-nchw) ("node")'),
+    ("Gemm, an activation of another shape as C", [
+        helper.make_node("Gemm", ["x", "w_column"], ["a"]), helper.make_node("Squeeze", ["a", "axis"], ["c"]),
+        helper.make_node("Gemm", ["x", "w_column", "c"], ["y"], name="node")], ROWS, True,
+     'Gemm with an input C of another shape ("node")'),
+    ("Gemm, an activation as C", [
+        helper.make_node("Gemm", ["x", "w"], ["a"]), helper.make_node("Gemm", ["x", "w", "a"], ["y"])], ROWS, True,
+     2 * (ROWS @ C["w"])),
     ("Transpose there and back", [
         helper.make_node("Transpose", ["x"], ["t"], perm=[0, 2, 3, 1]),
         helper.make_node("Transpose", ["t"], ["y"], perm=[0, 3, 1, 2])], X, True, X),
@@ -126,6 +153,23 @@ CASES = [
     *((f"BatchNormalization of opset {opset} whose further outputs nobody reads",
        (opset, [helper.make_node("BatchNormalization", ["x", "ones", "ones", "ones", "ones"], ["y", "m", "v", "sm", "sv"],
                                  name="node")]), "BatchNormalization in training mode") for opset in (9, 13)),
+    ("more integers than shapes have", (13, [
+        helper.make_node("Cast", ["many"], ["i"], to=TensorProto.INT64), helper.make_node("Add", ["i", "two"], ["j"]),
+        helper.make_node("Gather", ["j", "last"], ["s"]), helper.make_node("Reshape", ["x", "s"], ["y"])]),
+     "Add of 200000 integers"),
+    ("zeros without end", (13, [helper.make_node("Pad", ["x", "big_pads"], ["p"], name="node"),
+                                helper.make_node("Flatten", ["p"], ["y"])]), 'node "node" (Pad): a tensor of'),
+    ("zeros of two kinds", (13, node("Pad", "x", "no_pads", "two_reals")), "its value is no single number"),
+    ("Unsqueeze without axes", (13, node("Unsqueeze", "x")), "axes are missing"),
+    ("a sparse initialiser", (13, node("Add", "x", "sparse")), "1 sparse initialisers, which are not supported"),
+    # What only sanitisers see.
+    ("nothing, in many groups", (13, node("Conv", "x", "no_kernel", group=2**29 - 1)), "weights of shape 1x288"),
+    ("nothing, sliced from its end", (13, [
+        helper.make_node("Slice", ["planes", "one_huge", "one_huge", "axes"], ["s"]),
+        helper.make_node("Reshape", ["x", "s"], ["y"])]), "Reshape"),
+    ("nothing, in steps beyond it", (13, [
+        helper.make_node("Slice", ["rows", "zero", "huge", "axis", "step"], ["s"]),
+        helper.make_node("Reshape", ["x", "s"], ["y"])]), "Reshape"),
     ("operators behind a refused one", (13, [helper.make_node("Erf", ["x"], ["a"], name="first"),
                                              helper.make_node("Relu", ["a"], ["b"]),
                                              helper.make_node("Det", ["b"], ["y"], name="second")]),

@@ -200,12 +200,15 @@ static void multiply_columns(tw_onnx_node *n, product *p)
     if (n->status == TW_OK && y.value >= 0) tw_onnx_set_same(n, &y, NULL);
 }
 
-/* The product, then C, an activation, added. */
+/* The product, then C, an activation of its shape, added. */
 static void add_activation(tw_onnx_node *n, product *p, tw_onnx_value *c, float beta)
 {
     tw_shape shape = result_shape(p), graph_shape = {2, {1, p->out}};
     if (beta != 1) tw_onnx_refuse(n, "with beta and an activation as input C");
-    if (tw_onnx_elements(&c->shape) != p->out) tw_onnx_refuse(n, "with an input C of another shape");
+    bool row = c->shape.rank == 1 && !n->import->batched, same = c->shape.rank == shape.rank || row;
+    for (int i = 0; same && i < c->shape.rank; i++)
+        same = c->shape.dims[i] == shape.dims[i + shape.rank - c->shape.rank];
+    if (!same) tw_onnx_refuse(n, "with an input C of another shape");
     if (n->status != TW_OK) return;
     tw_value y = add_linear(n, p, tw_onnx_helper_name(n, "product"));
     tw_value other = tw_onnx_view(n, c, &graph_shape);

@@ -37,12 +37,13 @@ const tw_onnx_number *tw_onnx_numbers(tw_onnx_node *n, const tw_onnx_value *valu
 {
     if (n->status != TW_OK) return NULL;
     int64_t elements = tw_onnx_elements(&value->shape);
-    *count = (int)(elements > MOST ? MOST : elements);
-    if (value->kind == TW_ONNX_NUMBERS) return value->numbers;
-    if (value->kind != TW_ONNX_CONSTANT || tw_onnx_is_real(value->constant.dtype)) {
+    bool known = value->kind == TW_ONNX_NUMBERS;
+    if (!known && (value->kind != TW_ONNX_CONSTANT || tw_onnx_is_real(value->constant.dtype)))
         tw_onnx_refuse(n, value->kind == TW_ONNX_CONSTANT ? "of real constants" : "of an activation");
-        return NULL;
-    }
+    else if (elements > MOST)
+        tw_onnx_refuse(n, "of %lld integers", (long long)elements);
+    *count = (int)(elements > MOST ? 0 : elements);
+    if (n->status != TW_OK || known) return n->status == TW_OK ? value->numbers : NULL;
     tw_onnx_number *numbers = new_numbers(n, elements);
     for (int i = 0; numbers && i < *count; i++) numbers[i].constant = integer_at(&value->constant, (size_t)i);
     return numbers;

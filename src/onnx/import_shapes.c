@@ -169,7 +169,11 @@ void tw_onnx_unsqueeze(tw_onnx_node *n)
     bool mask[TW_MAX_RANK];
     int count = tw_onnx_axes(n, 12, 1, axes);
     if (!x || n->status != TW_OK) return;
-    int rank = x->shape.rank + (count > 0 ? count : 0);
+    if (count < 0) {
+        tw_onnx_invalid(n, "axes are missing");
+        return;
+    }
+    int rank = x->shape.rank + count;
     if (rank > TW_MAX_RANK) tw_onnx_invalid(n, "%d dimensions, expected at most %d", rank, TW_MAX_RANK);
     if (n->status != TW_OK || !axis_mask(n, axes, count, rank, mask)) return;
     if (mask[0] && n->import->batched && x->kind == TW_ONNX_ACTIVATION) tw_onnx_refuse(n, "before the batch");
@@ -203,6 +207,7 @@ static bool read_perm(tw_onnx_node *n, int rank, int perm[TW_MAX_RANK])
 static bool moves_nothing(const tw_onnx_order *order, bool batched)
 {
     int last = -1;
+    if (batched && order->rank && order->perm[0] != 0) return false; /* even past dimensions of size 1 */
     for (int i = 0; i < order->rank; i++) {
         if (order->dims[order->perm[i]] == 1 && !(batched && order->perm[i] == 0)) continue;
         if (order->perm[i] < last) return false;
@@ -348,7 +353,7 @@ static cut cut_of(int64_t start, int64_t end, int64_t step, int64_t size)
     if (step > size) step = size + 1;
     if (step < -size) step = -size - 1;
     int64_t room = step > 0 ? end - start : start - end, stride = step > 0 ? step : -step;
-    return (cut){start, step, room > 0 && stride > 0 ? (room + stride - 1) / stride : 0};
+    return (cut){start, step, room > 0 && stride > 0 ? (room - 1) / stride + 1 : 0};
 }
 
 /* starts, ends, axes and steps: attributes up to opset 9, inputs 1 to 4 after. */
@@ -393,9 +398,9 @@ void tw_onnx_slice(tw_onnx_node *n)
         strides[i] = all;
         all *= x->shape.dims[i];
         shape.dims[i] = cuts[i].count;
-        offset += cuts[i].first * strides[i];
     }
     int64_t count = tw_onnx_elements(&shape), *offsets = new_offsets(n, &shape);
+    for (int i = 0; count > 0 && i < shape.rank; i++) offset += cuts[i].first * strides[i]; /* inside, if any are */
     for (int64_t i = 0; offsets && i < count; i++) {
         offsets[i] = offset;
         for (int axis = shape.rank - 1; axis >= 0; axis--) {

@@ -327,6 +327,16 @@ void tw_onnx_add_padding(tw_onnx_node *n, tw_onnx_value *value)
     tw_onnx_parameter(n, name, "weight", &ones, NULL);
 }
 
+/* Is it an input of the graph whose last dimension a Transpose made the channels, as in exports from TensorFlow? */
+static bool has_channels_last(const tw_onnx_node *n, const tw_onnx_value *value)
+{
+    static const int perm[] = {0, 3, 1, 2};
+    if (value->order.rank != 4 || memcmp(value->order.perm, perm, sizeof perm) != 0) return false;
+    tw_onnx_node producer = {.import = n->import, .proto = n->import->proto->node[value->producer]};
+    const tw_onnx_value *from = tw_onnx_input(&producer, 0);
+    return strcmp(producer.proto->op_type, "Transpose") == 0 && from && from->producer == -1;
+}
+
 tw_onnx_value *tw_onnx_activation(tw_onnx_node *n, int index)
 {
     tw_onnx_value *value = tw_onnx_need(n, index);
@@ -336,7 +346,9 @@ tw_onnx_value *tw_onnx_activation(tw_onnx_node *n, int index)
         return NULL;
     }
     if (value->order.rank) {
-        tw_onnx_refuse(n, "of a transposed activation");
+        tw_onnx_refuse(n, has_channels_last(n, value)
+                              ? "of an input with channels last (export with channels first; tf2onnx: --inputs-as-nchw)"
+                              : "of a transposed activation");
         return NULL;
     }
     tw_onnx_add_padding(n, value);

@@ -73,6 +73,9 @@ static tw_status enter_results(tw_onnx_import *import)
 static tw_status enter_names(tw_onnx_import *import)
 {
     const Onnx__GraphProto *proto = import->proto;
+    if (proto->n_sparse_initializer)
+        return tw_fail(&import->error, TW_INVALID, "%zu sparse initialisers, which are not supported: store them dense",
+                       proto->n_sparse_initializer);
     size_t most = proto->n_initializer + proto->n_input + 1;
     for (size_t i = 0; i < proto->n_node; i++) most += proto->node[i]->n_output;
     import->values = tw_onnx_alloc(import, most, sizeof *import->values);

@@ -124,7 +124,8 @@ static bool conv_weights(tw_onnx_node *n, const tw_shape *image, int64_t groups,
         *s = (tw_shape){4, {s->dims[0], s->dims[1], 1, s->dims[2]}};
         *name = NULL;
     }
-    if (s->rank != 4 || s->dims[0] < 1 || s->dims[0] > INT32_MAX / 4 || s->dims[1] * groups != image->dims[1]) {
+    if (s->rank != 4 || s->dims[0] < 1 || s->dims[0] > INT32_MAX / 4 || s->dims[1] != image->dims[1] / groups ||
+        image->dims[1] % groups) {
         char text[96];
         size_t at = 0;
         for (int i = 0; i < s->rank && at < sizeof text; i++)
@@ -373,7 +374,8 @@ static bool pads_with_zero(tw_onnx_node *n)
     if (n->import->opset >= 11 && tw_onnx_input(n, 2)) {
         tw_onnx_value *value = tw_onnx_constant(n, 2);
         const float *numbers = value ? tw_onnx_floats(n, &value->constant) : NULL;
-        if (numbers && tw_onnx_elements(&value->shape) == 1) number = *numbers;
+        if (numbers && tw_onnx_elements(&value->shape) != 1) tw_onnx_invalid(n, "its value is no single number");
+        if (numbers) number = *numbers;
     }
     if (!(number == 0)) tw_onnx_refuse(n, "with other than zeros");
     return n->status == TW_OK;
@@ -386,6 +388,7 @@ void tw_onnx_pad(tw_onnx_node *n)
     if (!x || !pads_with_zero(n) || !read_padding(n, x->shape.rank, pads)) return;
     tw_onnx_value padded = *x;
     int rank = x->shape.rank;
+    size_t count;
     for (int i = 0; i < rank; i++) {
         if (!pads[i] && !pads[i + rank]) continue;
         if (rank != 4 || i < 2 || x->shape.dims[0] != 1) {
@@ -396,5 +399,8 @@ void tw_onnx_pad(tw_onnx_node *n)
         padded.pad[i] = (int)pads[i + rank];
         padded.shape.dims[i] += pads[i] + pads[i + rank];
     }
-    tw_onnx_set_same(n, &padded, NULL);
+    if (tw_shape_count(&padded.shape, TW_F32, &count, &n->import->error) != TW_OK)
+        tw_onnx_fatal(n);
+    else
+        tw_onnx_set_same(n, &padded, NULL);
 }
