@@ -268,6 +268,9 @@ def table(results):
              f"{sum(others.values())} are refused with a reason and {sum(foreign.values())} have operators that "
              "Tilewise lacks.", "", "| operators | cases that pass |", "|---|---|"]
     lines += [f"| {label} | {count} |" for label, count in sorted(passed.items())]
+    lines += ["", "An input whose channels come last (a Transpose by 0, 3, 1, 2 is then the first node, as tf2onnx writes "
+              "it) is refused: Tilewise takes images channels first. Export it so; with tf2onnx, by "
+              "`--inputs-as-nchw INPUT`."]
     lines += ["", "| operators | out of scope because | cases |", "|---|---|---|"]
     lines += [f"| {label} | {reason} | {count} |" for (label, reason), count in sorted(others.items())]
     lines += ["", "Operators that Tilewise lacks, by the first one of each case: "
