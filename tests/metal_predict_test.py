@@ -82,6 +82,20 @@ def caches():
     check("a small operand stays in L2", 1e8 <= far <= 1e9 and farther == memory == 1e5, (far, farther, memory))
 
 
+def between_launches():
+    chip = CHIPS["H100"]
+    small, large = 10e6, 1e9
+    for size, name in ((small, "small"), (large, "large")):
+        writes = kernel(device_written_bytes=size, device_unique_written_bytes=size, device_requests=size / 128,
+                        device_lines=size / 128)
+        reads = kernel(device_read_bytes=size, device_unique_read_bytes=size, device_group_read_bytes=size,
+                       device_requests=size / 128, device_lines=size / 128)
+        apart = sum(predict.design_seconds([k], chip)[0] for k in (writes, reads))
+        together, again = (predict.design_seconds([writes, reads], chip, again=a)[0] for a in (False, True))
+        right = again < together < apart if size == small else close(apart, together) and close(apart, again)
+        check(f"{name} columns between two launches", right, (again, together, apart))
+
+
 def occupancy():
     chip = dict(CHIPS["A13"], threads=1024, groups=16, group_bytes=32768)
     for given, wanted in ((dict(), 4), (dict(threads_per_threadgroup=32), 16), (dict(threads_per_threadgroup=1024), 1),
@@ -316,7 +330,7 @@ def counted_products():
 
 def main():
     build = os.path.abspath(sys.argv[1])
-    for test in (bounds, caches, occupancy, monotone, weights, chips):
+    for test in (bounds, caches, between_launches, occupancy, monotone, weights, chips):
         test()
     listed = subprocess.run([os.path.join(build, "tilewise"), "devices", "-o", "json"], stdout=subprocess.PIPE)
     device = next(row for row in json.loads(listed.stdout)["rows"] if row["device"] == "metal-sim")
