@@ -28,13 +28,23 @@ static unsigned __ballot_sync(unsigned, int value)
     pthread_barrier_wait(&meeting);
     return bits;
 }
-static void __syncwarp(unsigned) { pthread_barrier_wait(&meeting); }
+static void __syncwarp(unsigned)
+{
+    pthread_barrier_wait(&meeting);
+}
 
 #include "msl/warp.h"
 
-namespace msl {
-uint32_t lane() { return my_lane; }
-uint32_t members() { return there == 32 ? 0xffffffffu : (1u << there) - 1; }
+namespace msl
+{
+uint32_t lane()
+{
+    return my_lane;
+}
+uint32_t members()
+{
+    return there == 32 ? 0xffffffffu : (1u << there) - 1;
+}
 } // namespace msl
 
 static int passed, failed;
@@ -66,7 +76,10 @@ template <class Got, class Wanted> static void check(const char *what, unsigned 
 }
 
 // A value of each lane that no other has, small enough to be exact in sums.
-static int value_of(unsigned lane) { return int(lane * 7 % 32) - 11; }
+static int value_of(unsigned lane)
+{
+    return int(lane * 7 % 32) - 11;
+}
 
 template <class F> static int over(unsigned begin, unsigned end, int start, F join)
 {
@@ -80,58 +93,91 @@ static void reductions(unsigned n)
     auto plus = [](int a, int b) { return a + b; };
     auto larger = [](int a, int b) { return a > b ? a : b; };
     auto smaller = [](int a, int b) { return a < b ? a : b; };
-    check("simd_sum", n, [](unsigned l) { return simd_sum(float(value_of(l))); }, [&](unsigned) { return over(0, n, 0, plus); });
-    check("simd_max", n, [](unsigned l) { return simd_max(value_of(l)); }, [&](unsigned) { return over(0, n, -99, larger); });
-    check("simd_min", n, [](unsigned l) { return simd_min(float(value_of(l))); }, [&](unsigned) { return over(0, n, 99, smaller); });
-    check("simd_or", n, [](unsigned l) { return simd_or(1u << l); }, [&](unsigned) { return uint(msl::members()); });
-    check("simd_and", n, [](unsigned l) { return simd_and(~(1u << l)); }, [&](unsigned) { return ~uint(msl::members()); });
-    check("simd_xor", n, [](unsigned l) { return simd_xor(value_of(l)); },
-          [&](unsigned) { return over(0, n, 0, [](int a, int b) { return a ^ b; }); });
-    check("simd_product", n, [](unsigned l) { return simd_product(l < 5 ? float(l + 1) : 1.0f); }, [](unsigned) { return 120; });
-    check("simd_prefix_inclusive_sum", n, [](unsigned l) { return simd_prefix_inclusive_sum(value_of(l)); },
-          [&](unsigned l) { return over(0, l + 1, 0, plus); });
-    check("simd_prefix_exclusive_sum", n, [](unsigned l) { return simd_prefix_exclusive_sum(value_of(l)); },
-          [&](unsigned l) { return over(0, l, 0, plus); });
-    check("quad_sum", n, [](unsigned l) { return quad_sum(value_of(l)); },
-          [&](unsigned l) { return over(l / 4 * 4, l / 4 * 4 + 4 < n ? l / 4 * 4 + 4 : n, 0, plus); });
-    check("quad_max", n, [](unsigned l) { return quad_max(value_of(l)); },
-          [&](unsigned l) { return over(l / 4 * 4, l / 4 * 4 + 4 < n ? l / 4 * 4 + 4 : n, -99, larger); });
-    check("simd_any", n, [](unsigned l) { return simd_any(l == 3); }, [](unsigned) { return true; });
-    check("simd_all", n, [](unsigned l) { return simd_all(l != 3); }, [](unsigned) { return false; });
-    check("simd_is_first", n, [](unsigned) { return simd_is_first(); }, [](unsigned l) { return l == 0; });
+    check(
+        "simd_sum", n, [](unsigned l) { return simd_sum(float(value_of(l))); },
+        [&](unsigned) { return over(0, n, 0, plus); });
+    check(
+        "simd_max", n, [](unsigned l) { return simd_max(value_of(l)); },
+        [&](unsigned) { return over(0, n, -99, larger); });
+    check(
+        "simd_min", n, [](unsigned l) { return simd_min(float(value_of(l))); },
+        [&](unsigned) { return over(0, n, 99, smaller); });
+    check(
+        "simd_or", n, [](unsigned l) { return simd_or(1u << l); }, [&](unsigned) { return uint(msl::members()); });
+    check(
+        "simd_and", n, [](unsigned l) { return simd_and(~(1u << l)); },
+        [&](unsigned) { return ~uint(msl::members()); });
+    check(
+        "simd_xor", n, [](unsigned l) { return simd_xor(value_of(l)); },
+        [&](unsigned) { return over(0, n, 0, [](int a, int b) { return a ^ b; }); });
+    check(
+        "simd_product", n, [](unsigned l) { return simd_product(l < 5 ? float(l + 1) : 1.0f); },
+        [](unsigned) { return 120; });
+    check(
+        "simd_prefix_inclusive_sum", n, [](unsigned l) { return simd_prefix_inclusive_sum(value_of(l)); },
+        [&](unsigned l) { return over(0, l + 1, 0, plus); });
+    check(
+        "simd_prefix_exclusive_sum", n, [](unsigned l) { return simd_prefix_exclusive_sum(value_of(l)); },
+        [&](unsigned l) { return over(0, l, 0, plus); });
+    check(
+        "quad_sum", n, [](unsigned l) { return quad_sum(value_of(l)); },
+        [&](unsigned l) { return over(l / 4 * 4, l / 4 * 4 + 4 < n ? l / 4 * 4 + 4 : n, 0, plus); });
+    check(
+        "quad_max", n, [](unsigned l) { return quad_max(value_of(l)); },
+        [&](unsigned l) { return over(l / 4 * 4, l / 4 * 4 + 4 < n ? l / 4 * 4 + 4 : n, -99, larger); });
+    check(
+        "simd_any", n, [](unsigned l) { return simd_any(l == 3); }, [](unsigned) { return true; });
+    check(
+        "simd_all", n, [](unsigned l) { return simd_all(l != 3); }, [](unsigned) { return false; });
+    check(
+        "simd_is_first", n, [](unsigned) { return simd_is_first(); }, [](unsigned l) { return l == 0; });
 }
 
 static void shuffles()
 {
     using namespace metal;
-    check("simd_shuffle", 32, [](unsigned l) { return simd_shuffle(float(value_of(l)), ushort(31 - l)); },
-          [](unsigned l) { return value_of(31 - l); });
-    check("simd_shuffle of a half", 32, [](unsigned l) { return float(simd_shuffle(half(float(value_of(l))), ushort(l / 2))); },
-          [](unsigned l) { return value_of(l / 2); });
-    check("simd_shuffle of a long", 32, [](unsigned l) { return simd_shuffle(long(value_of(l)) << 33, ushort(l / 2)); },
-          [](unsigned l) { return double(value_of(l / 2)) * 8589934592.0; });
-    check("simd_shuffle_xor", 32, [](unsigned l) { return simd_shuffle_xor(value_of(l), ushort(5)); },
-          [](unsigned l) { return value_of(l ^ 5); });
-    check("simd_shuffle_down", 32, [](unsigned l) { return simd_shuffle_down(value_of(l), ushort(3)); },
-          [](unsigned l) { return value_of(l + 3 < 32 ? l + 3 : l); });
-    check("simd_shuffle_up", 32, [](unsigned l) { return simd_shuffle_up(value_of(l), ushort(3)); },
-          [](unsigned l) { return value_of(l >= 3 ? l - 3 : l); });
-    check("simd_shuffle_and_fill_down", 32,
-          [](unsigned l) { return simd_shuffle_and_fill_down(value_of(l), 100 + int(l), ushort(3)); },
-          [](unsigned l) { return l + 3 < 32 ? value_of(l + 3) : 100 + int(l + 3 - 32); });
-    check("simd_shuffle_and_fill_up", 32,
-          [](unsigned l) { return simd_shuffle_and_fill_up(value_of(l), 100 + int(l), ushort(3)); },
-          [](unsigned l) { return l >= 3 ? value_of(l - 3) : 100 + int(l + 32 - 3); });
-    check("simd_shuffle_rotate_down", 32, [](unsigned l) { return simd_shuffle_rotate_down(value_of(l), ushort(9)); },
-          [](unsigned l) { return value_of((l + 9) % 32); });
-    check("simd_shuffle_rotate_up", 32, [](unsigned l) { return simd_shuffle_rotate_up(value_of(l), ushort(9)); },
-          [](unsigned l) { return value_of((l + 23) % 32); });
-    check("simd_broadcast", 32, [](unsigned l) { return simd_broadcast(value_of(l), ushort(17)); },
-          [](unsigned) { return value_of(17); });
-    check("quad_broadcast", 32, [](unsigned l) { return quad_broadcast(value_of(l), ushort(2)); },
-          [](unsigned l) { return value_of(l / 4 * 4 + 2); });
-    check("quad_shuffle_xor", 32, [](unsigned l) { return quad_shuffle_xor(value_of(l), ushort(3)); },
-          [](unsigned l) { return value_of(l ^ 3); });
+    check(
+        "simd_shuffle", 32, [](unsigned l) { return simd_shuffle(float(value_of(l)), ushort(31 - l)); },
+        [](unsigned l) { return value_of(31 - l); });
+    check(
+        "simd_shuffle of a half", 32,
+        [](unsigned l) { return float(simd_shuffle(half(float(value_of(l))), ushort(l / 2))); },
+        [](unsigned l) { return value_of(l / 2); });
+    check(
+        "simd_shuffle of a long", 32, [](unsigned l) { return simd_shuffle(long(value_of(l)) << 33, ushort(l / 2)); },
+        [](unsigned l) { return double(value_of(l / 2)) * 8589934592.0; });
+    check(
+        "simd_shuffle_xor", 32, [](unsigned l) { return simd_shuffle_xor(value_of(l), ushort(5)); },
+        [](unsigned l) { return value_of(l ^ 5); });
+    check(
+        "simd_shuffle_down", 32, [](unsigned l) { return simd_shuffle_down(value_of(l), ushort(3)); },
+        [](unsigned l) { return value_of(l + 3 < 32 ? l + 3 : l); });
+    check(
+        "simd_shuffle_up", 32, [](unsigned l) { return simd_shuffle_up(value_of(l), ushort(3)); },
+        [](unsigned l) { return value_of(l >= 3 ? l - 3 : l); });
+    check(
+        "simd_shuffle_and_fill_down", 32,
+        [](unsigned l) { return simd_shuffle_and_fill_down(value_of(l), 100 + int(l), ushort(3)); },
+        [](unsigned l) { return l + 3 < 32 ? value_of(l + 3) : 100 + int(l + 3 - 32); });
+    check(
+        "simd_shuffle_and_fill_up", 32,
+        [](unsigned l) { return simd_shuffle_and_fill_up(value_of(l), 100 + int(l), ushort(3)); },
+        [](unsigned l) { return l >= 3 ? value_of(l - 3) : 100 + int(l + 32 - 3); });
+    check(
+        "simd_shuffle_rotate_down", 32, [](unsigned l) { return simd_shuffle_rotate_down(value_of(l), ushort(9)); },
+        [](unsigned l) { return value_of((l + 9) % 32); });
+    check(
+        "simd_shuffle_rotate_up", 32, [](unsigned l) { return simd_shuffle_rotate_up(value_of(l), ushort(9)); },
+        [](unsigned l) { return value_of((l + 23) % 32); });
+    check(
+        "simd_broadcast", 32, [](unsigned l) { return simd_broadcast(value_of(l), ushort(17)); },
+        [](unsigned) { return value_of(17); });
+    check(
+        "quad_broadcast", 32, [](unsigned l) { return quad_broadcast(value_of(l), ushort(2)); },
+        [](unsigned l) { return value_of(l / 4 * 4 + 2); });
+    check(
+        "quad_shuffle_xor", 32, [](unsigned l) { return quad_shuffle_xor(value_of(l), ushort(3)); },
+        [](unsigned l) { return value_of(l ^ 3); });
 }
 
 // d = a b + c of 8x8 parts of larger matrices; a is read transposed, and d is stored so where `turned` says it.

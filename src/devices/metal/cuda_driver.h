@@ -55,7 +55,6 @@ enum {
     F(cuEventCreate, (tw_cu_event * event, unsigned flags))                                                            \
     F(cuEventDestroy_v2, (tw_cu_event event))                                                                          \
     F(cuEventRecord, (tw_cu_event event, tw_cu_stream stream))                                                         \
-    F(cuEventSynchronize, (tw_cu_event event))                                                                         \
     F(cuEventElapsedTime, (float *milliseconds, tw_cu_event begin, tw_cu_event end))                                   \
     F(cuModuleLoadData, (tw_cu_module * module, const void *image))                                                    \
     F(cuModuleUnload, (tw_cu_module module))                                                                           \

@@ -129,8 +129,8 @@ typedef struct msl_launch_desc {
 
 /* A library of the kind cuda has no msl_launch but msl_image, code for GPUs as cuModuleLoadData takes it. The table's
  * kernel number 2, called sum.f32, is its function msl_2_sum_f32 (what is no letter or digit becomes _), which is
- * launched with threadgroups as blocks, dynamic threadgroup memory as dynamic shared memory and one parameter, this one.
- * A function constant c is the variable c, and c_msl_defined says whether it was set. */
+ * launched with threadgroups as blocks, dynamic threadgroup memory as dynamic shared memory and this one parameter. A
+ * function constant c is the variable c, and c_msl_defined says whether it was set. */
 enum { MSL_CUDA_CONSTANT_BYTES = 2048 };
 typedef struct msl_cuda_parameters {
     void *buffers[MSL_MAX_BUFFERS];                /* in the GPU's memory */

@@ -1,17 +1,22 @@
 // A threadgroup as a block of CUDA: its threads' positions, threadgroup memory, barriers, atomics. A simdgroup is a
 // warp (warp.h). The mathematics is types.h's and math.h's, compiled without fast-math.
 #pragma once
+#define MSL_CUDA
 #include "msl/runtime.h"
 #include "msl/warp.h"
 
-namespace msl {
+namespace msl
+{
 extern __shared__ __align__(16) unsigned char dynamic[]; // all [[threadgroup(n)]], one after the other
 
 __device__ inline uint32_t block_index()
 {
     return (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x;
 }
-__device__ inline uint32_t lane() { return block_index() % 32; }
+__device__ inline uint32_t lane()
+{
+    return block_index() % 32;
+}
 __device__ inline uint32_t members()
 {
     const uint32_t rest = blockDim.x * blockDim.y * blockDim.z - block_index() / 32 * 32;
@@ -49,8 +54,12 @@ template <class T, int Number> __device__ __forceinline__ T &threadgroup_variabl
 }
 } // namespace msl
 
-namespace metal {
-__device__ inline void threadgroup_barrier(mem_flags) { __syncthreads(); }
+namespace metal
+{
+__device__ inline void threadgroup_barrier(mem_flags)
+{
+    __syncthreads();
+}
 
 // Atomics, all relaxed, of four bytes.
 template <class T> struct atomic {
@@ -63,7 +72,10 @@ typedef atomic<float> atomic_float;
 template <class T> struct exactly {
     typedef T type; // a value converts to the atomic's type
 };
-template <class T> __device__ T atomic_load_explicit(const volatile atomic<T> *a, memory_order) { return a->value; }
+template <class T> __device__ T atomic_load_explicit(const volatile atomic<T> *a, memory_order)
+{
+    return a->value;
+}
 template <class T>
 __device__ void atomic_store_explicit(volatile atomic<T> *a, typename exactly<T>::type value, memory_order)
 {
@@ -87,7 +99,8 @@ __device__ bool atomic_compare_exchange_weak_explicit(volatile atomic<T> *a, T *
     __device__ T atomic_##name##_explicit(volatile atomic<T> *a, typename exactly<T>::type y, memory_order)            \
     {                                                                                                                  \
         T x = a->value;                                                                                                \
-        while (!replace_value(a, &x, T(joined))) {}                                                                    \
+        while (!replace_value(a, &x, T(joined))) {                                                                     \
+        }                                                                                                              \
         return x;                                                                                                      \
     }
 MSL_ATOMIC(exchange, y)
@@ -98,7 +111,8 @@ MSL_ATOMIC(fetch_and, x &y)
 MSL_ATOMIC(fetch_or, x | y)
 MSL_ATOMIC(fetch_xor, x ^ y)
 #undef MSL_ATOMIC
-template <class T> __device__ T atomic_fetch_add_explicit(volatile atomic<T> *a, typename exactly<T>::type y, memory_order)
+template <class T>
+__device__ T atomic_fetch_add_explicit(volatile atomic<T> *a, typename exactly<T>::type y, memory_order)
 {
     return ::atomicAdd((T *)&a->value, y);
 }

@@ -12,11 +12,11 @@ struct triple {
 
 // One threadgroup of a launch, as its threads see it.
 struct group {
-#ifndef __CUDACC__
+#ifndef MSL_CUDA
     const msl_launch_desc *launch;
 #endif
     triple position, size, full_size, count, grid; // size is smaller than full_size at the end of an uneven grid
-#ifndef __CUDACC__
+#ifndef MSL_CUDA
     void **variables;       // of threadgroup memory, by the translator's number
     void *const *arguments; // [[threadgroup(n)]]
 #endif
@@ -76,7 +76,7 @@ template <class P> MSL_FUNCTION P from_position(const triple &v)
 }
 template <class P> MSL_FUNCTION P from_position(uint32_t v) { return (P)v; }
 
-#ifndef __CUDACC__
+#ifndef MSL_CUDA
 typedef void entry(const group &g, const thread &t);
 typedef void group_loop(const group &g);
 

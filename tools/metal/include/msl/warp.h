@@ -7,7 +7,8 @@
 #include "msl/math.h"
 #include "msl/matrix.h"
 
-namespace msl {
+namespace msl
+{
 // The lanes that this thread's simdgroup has: all 32, or fewer in the last one of a threadgroup.
 MSL_DEVICE_ONLY uint32_t members();
 
@@ -21,14 +22,27 @@ template <class T> MSL_DEVICE_ONLY T from_lane(const T &value, uint32_t lane)
     memcpy((void *)&other, (const void *)words, sizeof other);
     return other;
 }
-MSL_DEVICE_ONLY inline uint32_t live() { return __ballot_sync(members(), 1); }
+MSL_DEVICE_ONLY inline uint32_t live()
+{
+    return __ballot_sync(members(), 1);
+}
 } // namespace msl
 
-namespace metal {
-MSL_DEVICE_ONLY inline void simdgroup_barrier(mem_flags) { __syncwarp(::msl::members()); }
+namespace metal
+{
+MSL_DEVICE_ONLY inline void simdgroup_barrier(mem_flags)
+{
+    __syncwarp(::msl::members());
+}
 
-template <class T> MSL_DEVICE_ONLY T simd_shuffle(T value, ushort lane) { return ::msl::from_lane(value, lane); }
-template <class T> MSL_DEVICE_ONLY T simd_broadcast(T value, ushort lane) { return ::msl::from_lane(value, lane); }
+template <class T> MSL_DEVICE_ONLY T simd_shuffle(T value, ushort lane)
+{
+    return ::msl::from_lane(value, lane);
+}
+template <class T> MSL_DEVICE_ONLY T simd_broadcast(T value, ushort lane)
+{
+    return ::msl::from_lane(value, lane);
+}
 template <class T> MSL_DEVICE_ONLY T simd_broadcast_first(T value)
 {
     return ::msl::from_lane(value, ctz(uint(::msl::live())));
@@ -124,12 +138,27 @@ MSL_FOLD(quad_min, mine / 4 * 4, mine / 4 * 4 + 4, value, min(a, b))
 
 struct simd_vote {
     ulong bits;
-    explicit MSL_DEVICE_ONLY operator ulong() const { return bits; }
+    explicit MSL_DEVICE_ONLY operator ulong() const
+    {
+        return bits;
+    }
 };
-MSL_DEVICE_ONLY inline simd_vote simd_ballot(bool value) { return {ulong(__ballot_sync(::msl::members(), value))}; }
-MSL_DEVICE_ONLY inline bool simd_is_first() { return ::msl::lane() == ctz(uint(::msl::live())); }
-MSL_DEVICE_ONLY inline bool simd_any(bool value) { return simd_ballot(value).bits != 0; }
-MSL_DEVICE_ONLY inline bool simd_all(bool value) { return simd_ballot(!value).bits == 0; }
+MSL_DEVICE_ONLY inline simd_vote simd_ballot(bool value)
+{
+    return {ulong(__ballot_sync(::msl::members(), value))};
+}
+MSL_DEVICE_ONLY inline bool simd_is_first()
+{
+    return ::msl::lane() == ctz(uint(::msl::live()));
+}
+MSL_DEVICE_ONLY inline bool simd_any(bool value)
+{
+    return simd_ballot(value).bits != 0;
+}
+MSL_DEVICE_ONLY inline bool simd_all(bool value)
+{
+    return simd_ballot(!value).bits == 0;
+}
 
 // d = a * b + c, summed in float. A lane sums its two elements: four lanes hold the row of a, in pairs, and eight the
 // two columns of b.
