@@ -243,6 +243,8 @@ static tw_status open_device(evaluation *e, const char *name, tw_error *error)
 static tw_status check_data(const evaluation *e, tw_error *error)
 {
     const char *path = e->options->data;
+    if (e->data.whole && cli_given(e->options, CLI_SPLIT))
+        return tw_fail(error, TW_INVALID, "--split: %s tells no training images from test ones", path);
     if (e->data.images == 0 || e->data.classes == 0) return tw_fail(error, TW_INVALID, "%s: no labelled images", path);
     if (e->data.classes > e->model->classes)
         return tw_fail(error, TW_INVALID, "%s: %zu classes, but %s has %zu outputs", path, e->data.classes,
@@ -625,6 +627,8 @@ static int report(const cli_options *options, evaluation *all, tw_results *resul
     int code = EXIT_DONE, count = options->devices.count;
     size_t bad = 0;
     for (int i = 0; i < count; i++) bad = all[i].bad_count > bad ? all[i].bad_count : bad;
+    if (all[0].data.left_out)
+        cli_note("%s: pictures that are neither JPEG nor PNG were left out: %zu", options->data, all[0].data.left_out);
     if (bad) {
         cli_note("%zu of %zu images could not be used", bad, all[0].score.images + all[0].bad_count);
         code = EXIT_BAD_INPUT;

@@ -42,7 +42,9 @@ static tw_status create_graph(const char *name, const tw_zoo_desc *desc, tw_grap
         return tw_fail(error, TW_INVALID, "%s: a model's file ends in .onnx, and no network of the zoo has that name",
                        name);
     for (size_t i = 0; i < count; i++) names[i] = tw_zoo_name(i);
-    return cli_unknown("network", name, (cli_names){names, count}, error);
+    tw_error unknown;
+    cli_unknown("network", name, (cli_names){names, count}, &unknown);
+    return tw_fail(error, TW_INVALID, "%s (a file of yours ends in .onnx)", unknown.message);
 }
 
 /* ---- weights ---- */

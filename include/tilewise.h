@@ -300,6 +300,8 @@ typedef struct tw_dataset_info {
     const char *format; /* "idx", "cifar10", "cifar100", "folder" */
     size_t images, classes;
     int channels, height, width; /* 0 where each image has its own: a folder */
+    bool whole;                  /* it tells no training images from test ones, so that the split said nothing */
+    size_t left_out;             /* pictures in a folder of classes that are neither JPEG nor PNG by their ending */
 } tw_dataset_info;
 void tw_dataset_describe(const tw_dataset *dataset, tw_dataset_info *info);
 /* Null where the format knows none: IDX. */

@@ -155,7 +155,7 @@ def lists_only_where_they_are_swept():
 
 @case
 def unknown_names_and_suggestions():
-    refuse(2, 'unknown network "resnet19": did you mean "resnet18"', "inspect", "resnet19")
+    refuse(2, 'unknown network "resnet19": did you mean "resnet18".*ends in .onnx', "inspect", "resnet19")
     refuse(2, 'unknown network "zzzzzzzzz": expected one of .*vgg16', "bench", "zzzzzzzzz")
     refuse(2, "model.pth: a model's file ends in .onnx", "inspect", "model.pth")
     refuse(2, 'unknown device "cpuu": did you mean "cpu"', "bench", "lenet5", "--device", "cpuu")

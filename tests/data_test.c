@@ -484,6 +484,8 @@ static const char *image_folder(void)
     for (int i = IMAGES - 1; i >= 0; i--) write_png(folder, image_order[i], i);
     write_text(folder, "a/notes.txt", "no image");
     write_text(folder, "a/png", "no image");
+    write_text(folder, "a/1.gif", "not ours");
+    write_text(folder, "a b/s/2.WebP", "not ours");
     write_text(folder, "readme.png", "of no class");
     return folder;
 }
@@ -500,6 +502,7 @@ static void folder_is_read_in_order(void)
     tw_dataset_describe(dataset, &info);
     CHECK_STR(info.format, "folder");
     CHECK(info.images == IMAGES && info.classes == 4 && info.channels == 0 && info.height == 0 && info.width == 0);
+    CHECK(info.whole && info.left_out == 2);
     for (size_t i = 0; i < 4; i++) CHECK_STR(tw_dataset_class_name(dataset, i), names[i]);
     for (size_t i = 0; i < IMAGES; i++) {
         CHECK(tw_dataset_label(dataset, i) == image_labels[i]);
@@ -527,7 +530,7 @@ static void folder_has_splits(void)
         tw_dataset_describe(dataset, &info);
         tw_dataset_image_name(dataset, 0, name, sizeof name);
         tw_dataset_release(dataset);
-        CHECK(info.classes == 1 && info.images == 1);
+        CHECK(info.classes == 1 && info.images == 1 && !info.whole && info.left_out == 0);
         CHECK_CONTAINS(name, i == 0 ? "/test/cat/1.png" : i == 1 ? "/val/cat/1.png" : "/train/cat/1.png");
     }
     tw_dataset *dataset = open_set(folder, TW_SPLIT_TEST);

@@ -212,6 +212,10 @@ def class_folders_are_matched_in_order():
     few = write("few.txt", b"a\nb\nc\nd\n")
     row, = evaluate(class_folders(4), "--labels", few)["rows"]
     equal([entry["label"] for entry in row["per_class"]], ["a", "b", "c", "d"], "--labels of the data's classes")
+    write("folders4/class 02/moving.gif", b"GIF89a")
+    result = run("eval", "lenet5", "--weights", weights(), "--data", class_folders(4))
+    equal(result.returncode, 0, "exit status")
+    check(b"neither JPEG nor PNG were left out: 1" in result.stderr, result.stderr)
     refuse(2, "4 labels, but the network has 10 classes", "eval", "lenet5", "--weights", weights(), "--data",
            class_folders(5), "--labels", few)
 
@@ -303,6 +307,8 @@ def wrong_data():
     refuse(2, "11 classes, but lenet5 has 10 outputs", *command, "--data", class_folders(11, 1))
     refuse(2, '"tset".*test', *command, "--data", idx(), "--split", "tset")
     refuse(2, "train", *command, "--data", idx(), "--split", "train")
+    refuse(2, "--split: .* tells no training images from test ones", *command, "--data", class_folders(2, 1), "--split",
+           "test")
     refuse(2, "needs real weights", "eval", "lenet5", "--data", idx(), env=dict(os.environ, TILEWISE_DATA=path("none")))
     refuse(2, "unknown network", "eval", "lenet55", "--data", idx())
 

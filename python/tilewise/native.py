@@ -53,7 +53,7 @@ ZooDesc = struct("tw_zoo_desc", classes=c_int, image_size=c_int)
 OnnxDesc = struct("tw_onnx_desc", max_bytes=c_size_t)
 DatasetDesc = struct("tw_dataset_desc", split=c_int, max_bytes=c_size_t)
 DatasetInfo = struct("tw_dataset_info", format=c_char_p, images=c_size_t, classes=c_size_t, channels=c_int,
-                     height=c_int, width=c_int)
+                     height=c_int, width=c_int, whole=c_bool, left_out=c_size_t)
 LoaderDesc = struct("tw_loader_desc", preprocess=Preprocess, batch=c_int, threads=c_int, ahead=c_int, order=c_void_p,
                     count=c_size_t)
 Batch = struct("tw_batch", count=c_int, pixels=c_void_p, indices=c_void_p, labels=c_void_p,

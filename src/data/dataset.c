@@ -43,7 +43,7 @@ tw_status tw_dataset_of_files(const char *const *paths, size_t count, tw_dataset
         free(made);
         return tw_no_memory(error, count * sizeof *made->paths, "file names");
     }
-    made->info = (tw_dataset_info){.format = "files", .images = count};
+    made->info = (tw_dataset_info){.format = "files", .images = count, .whole = true};
     for (size_t i = 0; i < count; i++)
         if (!(made->paths[i] = tw_strdup(paths[i]))) {
             tw_dataset_release(made);

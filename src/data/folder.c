@@ -1,6 +1,6 @@
 /* A folder of images, one subfolder a class, in the order of torchvision's ImageFolder: classes by name, compared byte
  * by byte; within one, all files below it, by their folder's path, then by their own name. JPEG and PNG files count,
- * by their ending. A class may be empty, so that a part of a data set keeps the numbers of its classes. */
+ * by their ending; other pictures are counted as left out. A class may be empty, so that a part of a data set keeps the numbers of its classes. */
 #include "data/dataset.h"
 
 #include <dirent.h>
@@ -44,15 +44,19 @@ static tw_status push(list *l, char *text, tw_error *error)
     return TW_OK;
 }
 
-static bool is_image(const char *name)
+enum { JPEG_AND_PNG = 3 }; /* the first endings */
+
+/* The ending's index, of a picture; -1 for other files. */
+static int picture_ending(const char *name)
 {
-    static const char *const endings[] = {".jpg", ".jpeg", ".png"};
+    static const char *const endings[] = {".jpg",  ".jpeg", ".png",  ".gif",  ".bmp", ".webp", ".tif",
+                                          ".tiff", ".heic", ".heif", ".avif", ".jxl", ".ppm",  ".pgm"};
     size_t length = strlen(name);
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
         size_t ending = strlen(endings[i]);
-        if (length >= ending && strcasecmp(name + length - ending, endings[i]) == 0) return true;
+        if (length >= ending && strcasecmp(name + length - ending, endings[i]) == 0) return (int)i;
     }
-    return false;
+    return -1;
 }
 
 /* Most file systems tell what an entry is; a link, or one of which they don't, costs a look. */
@@ -65,6 +69,7 @@ static bool is_folder(const char *path, const struct dirent *entry)
 
 typedef struct contents {
     list folders, images; /* paths */
+    size_t pictures;      /* that are no images to us */
     size_t others;
 } contents;
 
@@ -82,12 +87,13 @@ static tw_status read_folder(const char *path, contents *found, tw_error *error)
     for (struct dirent *entry; status == TW_OK && (entry = readdir(folder));) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
         char *child = tw_path_join(path, entry->d_name);
+        int ending = picture_ending(entry->d_name);
         if (child && is_folder(child, entry)) {
             status = push(&found->folders, child, error);
-        } else if (!child || is_image(entry->d_name)) {
+        } else if (!child || (ending >= 0 && ending < JPEG_AND_PNG)) {
             status = push(&found->images, child, error);
         } else {
-            found->others++;
+            *(ending >= 0 ? &found->pictures : &found->others) += 1;
             free(child);
         }
     }
@@ -110,19 +116,20 @@ static bool is_loop(const level *l)
     return false;
 }
 
-/* All images below a folder, in no order. */
-static tw_status collect(const char *path, const level *above, list *images, tw_error *error)
+/* All images below a folder, in no order, and the number of other pictures. */
+static tw_status collect(const char *path, const level *above, contents *all, tw_error *error)
 {
     struct stat info;
     if (stat(path, &info) != 0) return tw_fail(error, TW_INVALID, "%s: %s", path, strerror(errno));
     level here = {.above = above, .device = info.st_dev, .inode = info.st_ino, .depth = above ? above->depth + 1 : 1};
     if (is_loop(&here)) return TW_OK;
     if (here.depth > MAX_DEPTH) return tw_fail(error, TW_INVALID, "%s: folders lie more than %d deep", path, MAX_DEPTH);
-    contents found = {.images = *images};
+    contents found = {.images = all->images, .pictures = all->pictures};
     tw_status status = read_folder(path, &found, error);
-    *images = found.images;
+    all->images = found.images;
+    all->pictures = found.pictures;
     for (size_t i = 0; i < found.folders.count && status == TW_OK; i++)
-        status = collect(found.folders.items[i], &here, images, error);
+        status = collect(found.folders.items[i], &here, all, error);
     free_list(&found.folders);
     return status;
 }
@@ -172,7 +179,7 @@ static tw_status choose_split(const char *path, const contents *root, tw_split s
 }
 
 /* `folder` holds the classes: a link back to it is not followed either. */
-static tw_status read_classes(const char *folder, const contents *root, tw_dataset *dataset, list *images,
+static tw_status read_classes(const char *folder, const contents *root, tw_dataset *dataset, contents *all,
                               tw_error *error)
 {
     size_t classes = root->folders.count;
@@ -181,21 +188,21 @@ static tw_status read_classes(const char *folder, const contents *root, tw_datas
     dataset->info.classes = classes;
     struct stat info;
     if (stat(folder, &info) != 0) return tw_fail(error, TW_INVALID, "%s: %s", folder, strerror(errno));
-    const level all = {.device = info.st_dev, .inode = info.st_ino};
+    const level top = {.device = info.st_dev, .inode = info.st_ino};
     tw_status status = TW_OK;
     for (size_t c = 0; c < classes && status == TW_OK; c++) {
         const char *path = root->folders.items[c];
-        size_t first = images->count;
+        size_t first = all->images.count;
         dataset->class_names[c] = tw_strdup(strrchr(path, '/') + 1);
         if (!dataset->class_names[c]) return tw_no_memory(error, strlen(path), "class names");
-        status = collect(path, &all, images, error);
-        size_t count = images->count - first;
+        status = collect(path, &top, all, error);
+        size_t count = all->images.count - first;
         if (status != TW_OK || count == 0) continue;
-        qsort(images->items + first, count, sizeof *images->items, by_folder_then_name);
-        int *labels = realloc(dataset->labels, images->count * sizeof *labels);
-        if (!labels) return tw_no_memory(error, images->count * sizeof *labels, "labels");
+        qsort(all->images.items + first, count, sizeof *all->images.items, by_folder_then_name);
+        int *labels = realloc(dataset->labels, all->images.count * sizeof *labels);
+        if (!labels) return tw_no_memory(error, all->images.count * sizeof *labels, "labels");
         dataset->labels = labels;
-        for (size_t i = first; i < images->count; i++) labels[i] = (int)c;
+        for (size_t i = first; i < all->images.count; i++) labels[i] = (int)c;
     }
     return status;
 }
@@ -207,13 +214,14 @@ static tw_status fill(const char *path, contents *root, tw_dataset *dataset, tw_
             error, TW_INVALID,
             "%s: holds %zu images and %zu other files; expected IDX or CIFAR files, or a folder of images for "
             "each class",
-            path, root->images.count, root->others);
+            path, root->images.count, root->pictures + root->others);
     qsort(root->folders.items, root->folders.count, sizeof *root->folders.items, by_path);
-    list images = {0};
-    tw_status status = read_classes(path, root, dataset, &images, error);
-    dataset->paths = images.items;
-    dataset->info.images = images.count;
-    if (status == TW_OK && images.count == 0)
+    contents all = {0};
+    tw_status status = read_classes(path, root, dataset, &all, error);
+    dataset->paths = all.images.items;
+    dataset->info.images = all.images.count;
+    dataset->info.left_out = all.pictures;
+    if (status == TW_OK && all.images.count == 0)
         status = tw_fail(error, TW_INVALID, "%s: %zu folders, but no .jpg, .jpeg or .png file in them", path,
                          root->folders.count);
     return status;
@@ -226,6 +234,7 @@ tw_status tw_folder_open(const char *path, const tw_dataset_desc *desc, tw_datas
     dataset->info.format = "folder";
     tw_status status = read_folder(path, &root, error);
     if (status == TW_OK) status = choose_split(path, &root, desc->split, &chosen, error);
+    dataset->info.whole = !chosen;
     if (status == TW_OK && chosen) status = read_folder(chosen, &part, error);
     if (status == TW_OK) status = fill(chosen ? chosen : path, chosen ? &part : &root, dataset, error);
     free_contents(&part);

@@ -190,6 +190,7 @@ tw_status tw_idx_open(const char *path, const tw_dataset_desc *desc, tw_dataset 
         return status;
     }
     status = read_images(images, desc->max_bytes, dataset, error);
+    dataset->info.whole = !folder;
     if (status == TW_OK) status = read_labels(labels, dataset, error);
     free(labels);
     return status;
