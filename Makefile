@@ -2,7 +2,7 @@
 #   make            build the library and the program in build/release
 #   make demo       install what is missing (Debian, Ubuntu), build, fetch real weights and photographs, classify them
 #   make test       install what is missing, build, run every test
-#   make metal-full every Metal design on every GPU family under every check of the software device: most of an hour
+#   make metal-full every Metal design on every GPU family under every check of the software device, half an hour
 #   make install    [PREFIX=/usr/local] [DESTDIR=]
 #   make lint       clang-format, clang-tidy and shellcheck, as CI runs them; make format rewrites the sources
 # PRESET=debug, asan or tsan builds another way; CMAKE_ARGS is handed to cmake, e.g. -DBUILD_SHARED_LIBS=OFF.

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Every design in Metal on every GPU family, in both precisions, in every kind of build of the software device, and
-after that the Metal tests of `make test`. Half an hour to an hour on two cores, so it is no part of `make test`.
+after that the Metal tests of `make test`. Half an hour on two cores, so it is no part of `make test`.
 
     tests/metal_full.py BUILD_DIR [--families apple4,...] [--precisions fp32,...] [--kinds tsan,...] [--operators relu,...]
 
