@@ -178,61 +178,25 @@ void simdgroup_multiply(simdgroup_matrix<D, 8, 8> &d, const simdgroup_matrix<A, 
     simdgroup_multiply_accumulate(d, a, b, make_filled_simdgroup_matrix<float, 8>(0.0f), here);
 }
 
-// Atomics, all relaxed.
 template <class T> struct atomic {
     T value;
 };
-typedef atomic<int> atomic_int;
-typedef atomic<uint> atomic_uint;
 typedef atomic<bool> atomic_bool;
-typedef atomic<float> atomic_float;
-template <class T> struct exactly {
-    typedef T type; // a value converts to the atomic's type
-};
 template <class T> T value_of(const volatile atomic<T> *a)
 {
     T value;
     __atomic_load((const T *)&a->value, &value, __ATOMIC_RELAXED);
     return value;
 }
+template <class T> void set_value(volatile atomic<T> *a, T value)
+{
+    __atomic_store((T *)&a->value, &value, __ATOMIC_RELAXED);
+}
 template <class T> bool replace_value(volatile atomic<T> *a, T *expected, T value)
 {
     return __atomic_compare_exchange((T *)&a->value, expected, &value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
-template <class T> T atomic_load_explicit(const volatile atomic<T> *a, memory_order)
-{
-    MSL_COUNT_ATOMIC(a);
-    return value_of(a);
-}
-template <class T> void atomic_store_explicit(volatile atomic<T> *a, typename exactly<T>::type value, memory_order)
-{
-    MSL_COUNT_ATOMIC(a);
-    __atomic_store((T *)&a->value, &value, __ATOMIC_RELAXED);
-}
-template <class T>
-bool atomic_compare_exchange_weak_explicit(volatile atomic<T> *a, T *expected, typename exactly<T>::type value,
-                                           memory_order, memory_order)
-{
-    MSL_COUNT_ATOMIC(a);
-    return replace_value(a, expected, value);
-}
-#define MSL_ATOMIC(name, joined)                                                                                       \
-    template <class T> T atomic_##name##_explicit(volatile atomic<T> *a, typename exactly<T>::type y, memory_order)    \
-    {                                                                                                                  \
-        MSL_COUNT_ATOMIC(a);                                                                                           \
-        T x = value_of(a);                                                                                             \
-        while (!replace_value(a, &x, T(joined))) {}                                                                    \
-        return x;                                                                                                      \
-    }
-MSL_ATOMIC(exchange, y)
-MSL_ATOMIC(fetch_add, x + y)
-MSL_ATOMIC(fetch_sub, x - y)
-MSL_ATOMIC(fetch_max, max(x, y))
-MSL_ATOMIC(fetch_min, min(x, y))
-MSL_ATOMIC(fetch_and, x &y)
-MSL_ATOMIC(fetch_or, x | y)
-MSL_ATOMIC(fetch_xor, x ^ y)
-#undef MSL_ATOMIC
 } // namespace metal
+#include "msl/atomics.h"
 
 #define is_function_constant_defined(name) name##_msl_defined

@@ -61,23 +61,16 @@ __device__ inline void threadgroup_barrier(mem_flags)
     __syncthreads();
 }
 
-// Atomics, all relaxed, of four bytes.
+// Atomics have four bytes.
 template <class T> struct atomic {
     static_assert(sizeof(T) == 4, "atomic_bool is not there in CUDA");
     T value;
 };
-typedef atomic<int> atomic_int;
-typedef atomic<uint> atomic_uint;
-typedef atomic<float> atomic_float;
-template <class T> struct exactly {
-    typedef T type; // a value converts to the atomic's type
-};
-template <class T> __device__ T atomic_load_explicit(const volatile atomic<T> *a, memory_order)
+template <class T> __device__ T value_of(const volatile atomic<T> *a)
 {
     return a->value;
 }
-template <class T>
-__device__ void atomic_store_explicit(volatile atomic<T> *a, typename exactly<T>::type value, memory_order)
+template <class T> __device__ void set_value(volatile atomic<T> *a, T value)
 {
     a->value = value;
 }
@@ -88,29 +81,11 @@ template <class T> __device__ bool replace_value(volatile atomic<T> *a, T *expec
     *expected = as_type<T>(was);
     return done;
 }
-template <class T>
-__device__ bool atomic_compare_exchange_weak_explicit(volatile atomic<T> *a, T *expected,
-                                                      typename exactly<T>::type value, memory_order, memory_order)
+} // namespace metal
+#define MSL_COUNT_ATOMIC(pointer) (void)0
+#include "msl/atomics.h"
+namespace metal
 {
-    return replace_value(a, expected, value);
-}
-#define MSL_ATOMIC(name, joined)                                                                                       \
-    template <class T>                                                                                                 \
-    __device__ T atomic_##name##_explicit(volatile atomic<T> *a, typename exactly<T>::type y, memory_order)            \
-    {                                                                                                                  \
-        T x = a->value;                                                                                                \
-        while (!replace_value(a, &x, T(joined))) {                                                                     \
-        }                                                                                                              \
-        return x;                                                                                                      \
-    }
-MSL_ATOMIC(exchange, y)
-MSL_ATOMIC(fetch_sub, x - y)
-MSL_ATOMIC(fetch_max, max(x, y))
-MSL_ATOMIC(fetch_min, min(x, y))
-MSL_ATOMIC(fetch_and, x &y)
-MSL_ATOMIC(fetch_or, x | y)
-MSL_ATOMIC(fetch_xor, x ^ y)
-#undef MSL_ATOMIC
 template <class T>
 __device__ T atomic_fetch_add_explicit(volatile atomic<T> *a, typename exactly<T>::type y, memory_order)
 {

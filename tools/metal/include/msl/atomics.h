@@ -1,0 +1,52 @@
+// Atomics, all relaxed, on the CPU and in CUDA: over atomic<T>, value_of, set_value and replace_value of the file that
+// includes this one, and its MSL_COUNT_ATOMIC.
+#pragma once
+
+namespace metal
+{
+typedef atomic<int> atomic_int;
+typedef atomic<uint> atomic_uint;
+typedef atomic<float> atomic_float;
+template <class T> struct exactly {
+    typedef T type; // a value converts to the atomic's type
+};
+template <class T> MSL_DEVICE_ONLY T atomic_load_explicit(const volatile atomic<T> *a, memory_order)
+{
+    MSL_COUNT_ATOMIC(a);
+    return value_of(a);
+}
+template <class T>
+MSL_DEVICE_ONLY void atomic_store_explicit(volatile atomic<T> *a, typename exactly<T>::type value, memory_order)
+{
+    MSL_COUNT_ATOMIC(a);
+    set_value(a, value);
+}
+template <class T>
+MSL_DEVICE_ONLY bool atomic_compare_exchange_weak_explicit(volatile atomic<T> *a, T *expected,
+                                                           typename exactly<T>::type value, memory_order, memory_order)
+{
+    MSL_COUNT_ATOMIC(a);
+    return replace_value(a, expected, value);
+}
+#define MSL_ATOMIC(name, joined)                                                                                       \
+    template <class T>                                                                                                 \
+    MSL_DEVICE_ONLY T atomic_##name##_explicit(volatile atomic<T> *a, typename exactly<T>::type y, memory_order)       \
+    {                                                                                                                  \
+        MSL_COUNT_ATOMIC(a);                                                                                           \
+        T x = value_of(a);                                                                                             \
+        while (!replace_value(a, &x, T(joined))) {                                                                     \
+        }                                                                                                              \
+        return x;                                                                                                      \
+    }
+MSL_ATOMIC(exchange, y)
+#ifndef MSL_CUDA // which has an instruction for it
+MSL_ATOMIC(fetch_add, x + y)
+#endif
+MSL_ATOMIC(fetch_sub, x - y)
+MSL_ATOMIC(fetch_max, max(x, y))
+MSL_ATOMIC(fetch_min, min(x, y))
+MSL_ATOMIC(fetch_and, x &y)
+MSL_ATOMIC(fetch_or, x | y)
+MSL_ATOMIC(fetch_xor, x ^ y)
+#undef MSL_ATOMIC
+} // namespace metal
