@@ -2,7 +2,8 @@
 """Every design in Metal on every GPU family, in both precisions, in every kind of build of the software device, and
 after that the Metal tests of `make test`. Half an hour on two cores, so it is no part of `make test`.
 
-    tests/metal_full.py BUILD_DIR [--families apple4,...] [--precisions fp32,...] [--kinds tsan,...] [--operators relu,...]
+    tests/metal_full.py BUILD_DIR [--families apple4,...] [--precisions fp32,...] [--kinds tsan,...]
+                        [--operators relu,...]
 
 A row of `tilewise verify` is a case, a design on a problem; where it refuses the problem or the family lacks what it
 needs, it counts as skipped. The last line is 'N passed, N failed, N skipped'.
@@ -18,6 +19,10 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(ROOT, "tools/metal"))
+from programs import load  # noqa: E402
+
 FAMILIES = [f"apple{n}" for n in range(4, 11)]
 # Schedules drawn by a seed also fill threadgroup memory with NaN first.
 KINDS = {"plain": {}, "plain-seed": {"TILEWISE_METAL_SEED": "1"},
@@ -37,16 +42,9 @@ def some(known):
 
 
 def environment(kind):
-    """Of a process that has the sanitizer's runtime loaded first."""
-    made = dict(os.environ, **KINDS[kind])
+    """Of a process that has the kind's sanitizer, if any, loaded first."""
     sanitizer = KINDS[kind].get("TILEWISE_METAL_SIM")
-    if sanitizer:
-        clang = os.environ.get("MSL_CLANG", "clang++-19")
-        made["LD_PRELOAD"] = subprocess.run(
-            [clang, f"-print-file-name=libclang_rt.{sanitizer}-{os.uname().machine}.so"], stdout=subprocess.PIPE,
-            text=True, check=True).stdout.strip()
-        made["ASAN_OPTIONS"], made["TSAN_OPTIONS"] = "detect_leaks=0", "halt_on_error=1"
-    return made
+    return dict(load("mslrun").sanitizer_environment(sanitizer) if sanitizer else os.environ, **KINDS[kind])
 
 
 def verify(program, case, environments):

@@ -5,8 +5,6 @@ manner of other projects, are compared with Python here. What the kind count cou
 """
 import concurrent.futures
 import ctypes
-import importlib.machinery
-import importlib.util
 import math
 import os
 import re
@@ -21,13 +19,8 @@ TOOLS = os.path.join(os.path.dirname(HERE), "tools/metal")
 MODES = ("plain", "asan", "tsan")
 SEEDS = (0, 1, 2)
 sys.dont_write_bytecode = True
-
-
-def load_mslrun():
-    loader = importlib.machinery.SourceFileLoader("mslrun", os.path.join(TOOLS, "mslrun"))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("mslrun", loader))
-    loader.exec_module(module)
-    return module
+sys.path.insert(0, TOOLS)
+from programs import load  # noqa: E402
 
 
 # ---- what the kernels in the manner of others must give: functions of the buffers before ----
@@ -315,7 +308,7 @@ def run_case(mslrun, case, path, library, mode, seed):
 
 def run_file(name, library, mode):
     """In a process of its own, with the sanitizer's runtime: a line for each case."""
-    mslrun = load_mslrun()
+    mslrun = load("mslrun")
     path = os.path.join(HERE, f"metal/{name}.metal")
     for case in cases_of(name):
         print(f"{case.kernel}:", end="", flush=True)
@@ -355,7 +348,7 @@ def main():
     if sys.argv[1:2] == ["--run"]:
         run_file(*sys.argv[2:])
         return
-    mslrun = load_mslrun()
+    mslrun = load("mslrun")
     clang = os.environ.get("MSL_CLANG", "clang++-19")
     if not shutil.which(clang) or not os.path.isabs(mslrun.sanitizer_environment("asan")["LD_PRELOAD"]):
         print(f"SKIP no {clang} with its sanitizers' runtime\n0 passed, 0 failed, 1 skipped")

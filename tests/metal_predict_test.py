@@ -2,8 +2,6 @@
 measurement; and, where clang is there, a layer that is counted and predicted, and the study's products. Nothing here
 knows a GPU."""
 import copy
-import importlib.machinery
-import importlib.util
 import json
 import math
 import os
@@ -15,19 +13,13 @@ import tempfile
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TOOLS = os.path.join(ROOT, "tools/metal")
 sys.dont_write_bytecode = True
-counts = {"passed": 0, "failed": 0, "skipped": 0}
-
-
-def load(name):
-    loader = importlib.machinery.SourceFileLoader(name, os.path.join(TOOLS, name))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
-    loader.exec_module(module)
-    return module
-
+sys.path.insert(0, TOOLS)
+from programs import load  # noqa: E402
+from translator.flops import turns  # noqa: E402
 
 predict = load("predict")
 CHIPS, problems = predict.CHIPS, predict.problems
-from translator.flops import turns  # noqa: E402, its folder is on the path by now
+counts = {"passed": 0, "failed": 0, "skipped": 0}
 
 
 def check(name, right, said=""):

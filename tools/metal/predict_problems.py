@@ -4,14 +4,14 @@ A layer is counted by `tilewise profile` of a network that has it alone: an ONNX
 a hole in the file.
 """
 import ctypes
-import importlib.machinery
-import importlib.util
 import json
 import os
 import re
 import struct
 import subprocess
 import tempfile
+
+from programs import load
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -216,16 +216,9 @@ def plain(problem):
     return re.sub(r"(bias|res|act)\d+", "", problem.partition('n"')[0])
 
 
-def load_mslrun():
-    loader = importlib.machinery.SourceFileLoader("mslrun", os.path.join(HERE, "mslrun"))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("mslrun", loader))
-    loader.exec_module(module)
-    return module
-
-
 def count_product(kernel, groups, threads, barriers, sizes):
     """The counters of one of the study's products."""
-    mslrun = load_mslrun()
+    mslrun = load("mslrun")
     m, n, k = sizes
     with tempfile.TemporaryDirectory() as folder:
         library = os.path.join(folder, "study.so")
