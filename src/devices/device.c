@@ -61,7 +61,7 @@ void tw_device_describe(const tw_device *device, tw_device_info *info)
 
 tw_status tw_device_measure(tw_device *device, tw_error *error)
 {
-    return device->backend->measure(device, error);
+    return device->backend->measure ? device->backend->measure(device, error) : TW_OK;
 }
 
 const char *tw_precision_name(tw_precision precision)

@@ -12,6 +12,7 @@ typedef struct tw_backend {
     /* index: 1 for "cuda:1". Sets *device on success. */
     tw_status (*open)(int index, const tw_device_desc *desc, tw_device **device, tw_error *error);
     void (*close)(tw_device *device);
+    /* Its peaks, into info; null: they stay nominal, as of a GPU that is not there. */
     tw_status (*measure)(tw_device *device, tw_error *error);
 
     /* Device memory. On the CPU host pointers are device pointers and `unified` is set: the plan copies nothing. */

@@ -173,14 +173,6 @@ static tw_status cuda_open(int index, const tw_device_desc *desc, tw_device **de
     return status;
 }
 
-/* The peaks stay the nominal ones: kernels written for another GPU say little of this one's. */
-static tw_status cuda_measure(tw_device *device, tw_error *error)
-{
-    (void)device;
-    (void)error;
-    return TW_OK;
-}
-
 /* ---- kernels ---- */
 
 static tw_status load_module(translated *t, const char *source, module **out, tw_error *error)
@@ -475,7 +467,6 @@ const tw_backend tw_metal_cuda_backend = {
     .records = "metal",
     .open = cuda_open,
     .close = cuda_close,
-    .measure = cuda_measure,
     .alloc = cuda_alloc,
     .free = cuda_free,
     .available = cuda_available,

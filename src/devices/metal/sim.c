@@ -12,7 +12,6 @@
 #include "devices/metal/metal.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,19 +64,15 @@ static double now(void)
 
 /* ---- the device ---- */
 
-static tw_status read_number(const char *text, long low, long high, long *number)
-{
-    char *end;
-    errno = 0;
-    *number = strtol(text, &end, 10);
-    return *text >= '0' && *text <= '9' && !*end && !errno && *number >= low && *number <= high ? TW_OK : TW_INVALID;
-}
-
 static tw_status read_seed(uint64_t *seed, tw_error *error)
 {
     const char *text = getenv("TILEWISE_METAL_SEED");
-    long number = 0;
-    if (text && *text && read_number(text, 0, LONG_MAX, &number) != TW_OK)
+    char *end;
+    *seed = 0;
+    if (!text || !*text) return TW_OK;
+    errno = 0;
+    const long number = strtol(text, &end, 10);
+    if (*text < '0' || *text > '9' || *end || errno)
         return tw_fail(error, TW_INVALID, "metal-sim: TILEWISE_METAL_SEED=%s: expected a number from 0", text);
     *seed = (uint64_t)number;
     return TW_OK;
@@ -138,14 +133,6 @@ static void sim_close(tw_device *device)
     close_libraries(s->counting.libraries);
     pthread_mutex_destroy(&s->lock);
     free(s);
-}
-
-/* The peaks stay those of the family: what the CPU reaches says nothing about a GPU. */
-static tw_status sim_measure(tw_device *device, tw_error *error)
-{
-    (void)device;
-    (void)error;
-    return TW_OK;
 }
 
 /* ---- launches ---- */
@@ -356,7 +343,6 @@ const tw_backend tw_metal_sim_backend = {
     .unified = true,
     .open = sim_open,
     .close = sim_close,
-    .measure = sim_measure,
     .alloc = sim_alloc,
     .free = sim_free,
     .upload = sim_copy,
