@@ -374,8 +374,10 @@ static bool pads_with_zero(tw_onnx_node *n)
     if (n->import->opset >= 11 && tw_onnx_input(n, 2)) {
         tw_onnx_value *value = tw_onnx_constant(n, 2);
         const float *numbers = value ? tw_onnx_floats(n, &value->constant) : NULL;
-        if (numbers && tw_onnx_elements(&value->shape) != 1) tw_onnx_invalid(n, "its value is no single number");
-        if (numbers) number = *numbers;
+        if (numbers && tw_onnx_elements(&value->shape) != 1)
+            tw_onnx_invalid(n, "its value is no single number");
+        else if (numbers)
+            number = *numbers;
     }
     if (!(number == 0)) tw_onnx_refuse(n, "with other than zeros");
     return n->status == TW_OK;
