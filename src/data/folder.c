@@ -1,6 +1,7 @@
 /* A folder of images, one subfolder a class, in the order of torchvision's ImageFolder: classes by name, compared byte
  * by byte; within one, all files below it, by their folder's path, then by their own name. JPEG and PNG files count,
- * by their ending; other pictures are counted as left out. A class may be empty, so that a part of a data set keeps the numbers of its classes. */
+ * by their ending; other pictures are counted as left out. A class may be empty, so that a part of a data set keeps the
+ * numbers of its classes. */
 #include "data/dataset.h"
 
 #include <dirent.h>
@@ -44,19 +45,18 @@ static tw_status push(list *l, char *text, tw_error *error)
     return TW_OK;
 }
 
-enum { JPEG_AND_PNG = 3 }; /* the first endings */
+static const char *const jpeg_and_png[] = {".jpg", ".jpeg", ".png", NULL};
+static const char *const other_pictures[] = {".gif",  ".bmp",  ".webp", ".tif", ".tiff", ".heic",
+                                             ".heif", ".avif", ".jxl",  ".ppm", ".pgm",  NULL};
 
-/* The ending's index, of a picture; -1 for other files. */
-static int picture_ending(const char *name)
+static bool ends_in(const char *name, const char *const *endings)
 {
-    static const char *const endings[] = {".jpg",  ".jpeg", ".png",  ".gif",  ".bmp", ".webp", ".tif",
-                                          ".tiff", ".heic", ".heif", ".avif", ".jxl", ".ppm",  ".pgm"};
     size_t length = strlen(name);
-    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-        size_t ending = strlen(endings[i]);
-        if (length >= ending && strcasecmp(name + length - ending, endings[i]) == 0) return (int)i;
+    for (; *endings; endings++) {
+        size_t ending = strlen(*endings);
+        if (length >= ending && strcasecmp(name + length - ending, *endings) == 0) return true;
     }
-    return -1;
+    return false;
 }
 
 /* Most file systems tell what an entry is; a link, or one of which they don't, costs a look. */
@@ -87,13 +87,15 @@ static tw_status read_folder(const char *path, contents *found, tw_error *error)
     for (struct dirent *entry; status == TW_OK && (entry = readdir(folder));) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
         char *child = tw_path_join(path, entry->d_name);
-        int ending = picture_ending(entry->d_name);
         if (child && is_folder(child, entry)) {
             status = push(&found->folders, child, error);
-        } else if (!child || (ending >= 0 && ending < JPEG_AND_PNG)) {
+        } else if (!child || ends_in(entry->d_name, jpeg_and_png)) {
             status = push(&found->images, child, error);
         } else {
-            *(ending >= 0 ? &found->pictures : &found->others) += 1;
+            if (ends_in(entry->d_name, other_pictures))
+                found->pictures++;
+            else
+                found->others++;
             free(child);
         }
     }
