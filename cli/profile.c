@@ -166,9 +166,9 @@ const cli_command cli_profile = {
         "one launch are timed one by one here.\n"
         "\n"
         "A device that can count (metal-sim) runs the network once more and adds what each layer's kernels moved and\n"
-        "computed: bytes read from device memory each time, once a threadgroup and once a launch; bytes of threadgroup\n"
-        "memory; operations as executed; how many threadgroups' memory a core holds at once. JSON has them all, as\n"
-        "\"counters\", and each launch's in \"kernels\".",
+        "computed: bytes read from device memory each time, once a threadgroup and once a launch; bytes of\n"
+        "threadgroup memory; operations as executed; how many threadgroups' memory a core holds at once. JSON has\n"
+        "them all, as \"counters\", and each launch's in \"kernels\".",
     .examples = "  tilewise profile resnet50 --threads 2\n"
                 "  tilewise profile lenet5 --device metal-sim --family apple6 -o json\n"
                 "  tilewise profile mobilenet_v2 --iterations 100 --trace trace.json",

@@ -1,6 +1,6 @@
 """The device metal-cuda. Without a GPU: all of Tilewise's kernels in Metal compile as CUDA; simdgroup operations made
-of shuffles are right; and the device, the CPU in the driver's place (metal/host_driver.cpp), runs what was made for CUDA
-right. On a GPU: every design against the reference, networks against the CPU, and a share of the designs under
+of shuffles are right; and the device, the CPU in the driver's place (metal/host_driver.cpp), runs what was made for
+CUDA right. On a GPU: every design against the reference, networks against the CPU, and a share of the designs under
 compute-sanitizer, where that is on the path.
 
     tests/metal_cuda_test.py BUILD          all that this machine can do

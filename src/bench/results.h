@@ -1,8 +1,8 @@
 /* What a command found: rows, printed as a table, JSON, JSON lines, CSV or Markdown.
  *
  * A row is a flat JSON object that says itself where it comes from (device, model, batch, precision, threads), so that
- * rows of many files can be put together. What was not measured is null. A field may be an object or an array ("counters",
- * "kernels"); in CSV an object's fields stand as "counters.flops". */
+ * rows of many files can be put together. What was not measured is null. A field may be an object or an array
+ * ("counters", "kernels"); in CSV an object's fields stand as "counters.flops". */
 #ifndef TW_BENCH_RESULTS_H
 #define TW_BENCH_RESULTS_H
 

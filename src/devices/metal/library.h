@@ -1,4 +1,5 @@
-/* Kernels' libraries for metal-sim and metal-cuda: built from .metal files by tools/metal/build, kept in the user's cache. */
+/* Kernels' libraries for metal-sim and metal-cuda: built from .metal files by tools/metal/build, kept in the user's
+ * cache. */
 #ifndef TW_DEVICES_METAL_LIBRARY_H
 #define TW_DEVICES_METAL_LIBRARY_H
 

@@ -1,8 +1,7 @@
 /* What the designs in Metal know of their device, whatever runs them: the GPU's family, and how a kernel is launched.
  *
- * The same records (device "metal") serve every kind that takes them: metal-sim runs their kernels on the CPU, metal-cuda on a
- * GPU of NVIDIA's. A
- * record's run() fills a dispatch and launches it; a queue's launches run in order. */
+ * The same records (device "metal") serve every kind that takes them: metal-sim runs their kernels on the CPU, metal-cuda
+ * on a GPU of NVIDIA's. A record's run() fills a dispatch and launches it; a queue's launches run in order. */
 #ifndef TW_DEVICES_METAL_METAL_H
 #define TW_DEVICES_METAL_METAL_H
 
