@@ -14,10 +14,21 @@ static tw_status add_row(const tw_network *network, const tw_profile *profile, s
     tw_bench_row_times(&row, &samples, &device);
     tw_samples_free(&samples);
     cJSON *json = tw_bench_row_json(&row);
-    tw_row_number(json, "share_pct", 1e-1 * row.median_ms / tw_samples_percentile(&profile->runs, 50));
     tw_row_number(json, "predicted_ms", 1e3 * step.predicted);
     cJSON_AddItemToArray(rows, json);
     return TW_OK;
+}
+
+static void add_shares(cJSON *rows)
+{
+    double sum = 0;
+    cJSON *row;
+    cJSON_ArrayForEach(row, rows) sum += cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(row, "median_ms"));
+    cJSON_ArrayForEach(row, rows)
+    {
+        const double ms = cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(row, "median_ms"));
+        tw_row_number(row, "share_pct", sum > 0 ? 100 * ms / sum : 0);
+    }
 }
 
 tw_status cli_layer_rows(const tw_network *network, const tw_profile *profile, const tw_row_key *key, cJSON **rows,
@@ -29,7 +40,10 @@ tw_status cli_layer_rows(const tw_network *network, const tw_profile *profile, c
     *rows = cJSON_CreateArray();
     tw_status status = TW_OK;
     for (size_t i = 0; i < profile->steps && status == TW_OK; i++) status = add_row(network, profile, i, row, *rows);
-    if (status == TW_OK) return TW_OK;
+    if (status == TW_OK) {
+        add_shares(*rows);
+        return TW_OK;
+    }
     cJSON_Delete(*rows);
     *rows = NULL;
     *error = (tw_error){status, "out of memory: rows of a profile"};

@@ -4,7 +4,7 @@
 
 #include "bench/profile.h"
 
-/* A new array of rows, in the order of the steps. Shares are of the median run. */
+/* A new array of rows, in the order of the steps. Shares are of the sum of the steps' medians. */
 tw_status cli_layer_rows(const tw_network *network, const tw_profile *profile, const tw_row_key *key, cJSON **rows,
                          tw_error *error);
 

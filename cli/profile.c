@@ -4,6 +4,8 @@
 #include "layers.h"
 #include "session.h"
 
+#include <math.h>
+
 static const tw_column columns[] = {
     {"layer", "layer", TW_COLUMN_TEXT},
     {"op", "op", TW_COLUMN_TEXT},
@@ -65,9 +67,28 @@ static tw_status add_counters(tw_network *network, cJSON *rows, cJSON *counted, 
     return status;
 }
 
+/* The whole run. Where the device has a clock of its own steps were timed one by one, each waited for: the run is then
+ * measured again, as it is otherwise launched. */
+static tw_status time_whole(tw_network *network, const tw_profile *profile, const tw_timing_desc *timing,
+                            const tw_device_info *device, tw_bench_row *row, tw_error *error)
+{
+    tw_run_times times;
+    tw_network_samples samples = {0};
+    tw_status status = tw_run_measured(network->run, &times, error);
+    if (status != TW_OK) return status;
+    if (isnan(times.device)) {
+        tw_bench_row_times(row, &profile->runs, device);
+        return TW_OK;
+    }
+    status = tw_network_time(network, timing, &samples, error);
+    if (status == TW_OK) tw_bench_row_network(row, &samples, device);
+    tw_network_samples_free(&samples);
+    return status;
+}
+
 /* Each step, then the whole run. */
-static tw_status make_rows(tw_network *network, const tw_profile *profile, const tw_row_key *key, cJSON **rows,
-                           tw_error *error)
+static tw_status make_rows(tw_network *network, const tw_profile *profile, const tw_timing_desc *timing,
+                           const tw_row_key *key, cJSON **rows, tw_error *error)
 {
     tw_device_info device;
     tw_device_describe(network->device, &device);
@@ -76,8 +97,8 @@ static tw_status make_rows(tw_network *network, const tw_profile *profile, const
     whole.key = *key;
     whole.init_ms = network->init_ms;
     tw_network_work(network, &whole.flops, &whole.bytes);
-    tw_bench_row_times(&whole, &profile->runs, &device);
-    tw_status status = cli_layer_rows(network, profile, key, rows, error);
+    tw_status status = time_whole(network, profile, timing, &device, &whole, error);
+    if (status == TW_OK) status = cli_layer_rows(network, profile, key, rows, error);
     if (status == TW_OK) cJSON_AddItemToArray(*rows, tw_bench_row_json(&whole));
     return status;
 }
@@ -101,7 +122,7 @@ static tw_status measure(const cli_options *options, tw_network *network, const 
     if (status != TW_OK) return status;
     tw_device_describe(network->device, &device);
     const tw_row_key key = cli_row_key(&device, model, plan.batch, plan.precision);
-    status = make_rows(network, &profile, &key, &rows, error);
+    status = make_rows(network, &profile, &options->timing, &key, &rows, error);
     if (status == TW_OK && tw_device_counts(network->device)) status = add_counters(network, rows, out->counted, error);
     if (status == TW_OK && options->trace) status = tw_trace_write(options->trace, network, &profile, error);
     if (status == TW_OK)
@@ -162,8 +183,8 @@ const cli_command cli_profile = {
     .text =
         "The last row, without a layer, is the whole run. % of roofline is the least time that the layer's FLOPs\n"
         "(direct algorithm) and bytes (each tensor once) allow at the measured peaks, over the median time: an\n"
-        "algorithm that computes less, and data that stays in a cache, may exceed 100. Layers that otherwise run as\n"
-        "one launch are timed one by one here.\n"
+        "algorithm that computes less, and data that stays in a cache, may exceed 100. A GPU's layers are timed one\n"
+        "by one, by its own clock, also those that otherwise run as one launch; its last row is measured apart.\n"
         "\n"
         "A device that can count (metal-sim) runs the network once more and adds what each layer's kernels moved and\n"
         "computed: bytes read from device memory each time, once a threadgroup and once a launch; bytes of\n"

@@ -56,6 +56,7 @@ enum {
     F(cuEventDestroy_v2, (tw_cu_event event))                                                                          \
     F(cuEventRecord, (tw_cu_event event, tw_cu_stream stream))                                                         \
     F(cuEventElapsedTime, (float *milliseconds, tw_cu_event begin, tw_cu_event end))                                   \
+    F(cuLaunchHostFunc, (tw_cu_stream stream, void (*function)(void *data), void *data))                               \
     F(cuModuleLoadData, (tw_cu_module * module, const void *image))                                                    \
     F(cuModuleUnload, (tw_cu_module module))                                                                           \
     F(cuModuleGetFunction, (tw_cu_function * function, tw_cu_module module, const char *name))                         \
