@@ -42,6 +42,12 @@ template <int pending> __device__ static inline void tw_copy_wait(void)
     asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
 }
 
+/* Asks for the 128 bytes around an address to be brought into L2. */
+__device__ static inline void tw_prefetch(const void *from)
+{
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(from));
+}
+
 #if __CUDA_ARCH__ >= 800
 
 /* Four 8 x 16-byte matrices; lane l gives the address of row l % 8 of matrix l / 8. */
@@ -223,16 +229,20 @@ __device__ static inline void tw_cluster_sync(void)
 #endif
 }
 
-/* 4 floats at the same place of a block's shared memory. */
-__device__ static inline float4 tw_cluster_load(const float4 *from, unsigned rank)
+/* 4 floats at the same place of a block's shared memory; zeros where there is no such block. Without a branch, so that
+ * several are under way at once. */
+__device__ static inline float4 tw_cluster_load(const float4 *from, unsigned rank, bool there)
 {
     float4 v = {};
 #if __CUDA_ARCH__ >= 900
     unsigned address;
-    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(address) : "r"(tw_shared_address(from)), "r"(rank));
-    asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
-                 : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
-                 : "r"(address)
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;"
+                 : "=r"(address)
+                 : "r"(tw_shared_address(from)), "r"(there ? rank : 0));
+    asm volatile("{\n\t.reg .pred there;\n\tsetp.ne.u32 there, %5, 0;\n\t"
+                 "@there ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];\n\t}"
+                 : "+f"(v.x), "+f"(v.y), "+f"(v.z), "+f"(v.w)
+                 : "r"(address), "r"((unsigned)there)
                  : "memory");
 #endif
     return v;

@@ -33,6 +33,7 @@ extern "C" {
 }
 
 enum { THREADS = 128, MAX_CLUSTER = 8, OUTSIDE = 1 << 30 };
+enum { AHEAD = 16 << 20 }; /* bytes of weights that may be brought into L2 at once without driving out what is in use */
 
 /* ---- what a kernel is told ---- */
 
@@ -49,6 +50,7 @@ struct arguments {
     bool cluster, parts;    /* how split blocks meet: in a cluster, or by parts of their own in out */
     bool wide_in, wide_out; /* float32 */
     bool whole;             /* 16 bytes of out never straddle rows or groups */
+    bool ahead;             /* bring all of b into L2 before the layer before has ended */
     int activation;
     int ih, iw, sh, sw, pt, pl, dilh, dilw, kh, kw;
     size_t image;                 /* elements; gathering */
@@ -59,9 +61,17 @@ struct arguments {
 
 /* ---- the epilogue ---- */
 
-/* Bias, residual and activation of 16 bytes of a row of out, from `column` of a group on. */
+/* The residual of 16 bytes of a row of out, from `column` of a group on, where out is stored in whole 16 bytes. */
+template <class Out> __device__ static int4 residual_of(const arguments &p, size_t row, int group, int column)
+{
+    if (!p.whole || !p.residual) return make_int4(0, 0, 0, 0);
+    return *(const int4 *)((const Out *)p.residual + row * p.channels + group * p.columns + column);
+}
+
+/* Bias, residual and activation of those 16 bytes. */
 template <class Out>
-__device__ static void finish(const arguments &p, float (&v)[16 / sizeof(Out)], size_t row, int group, int column)
+__device__ static void finish(const arguments &p, float (&v)[16 / sizeof(Out)], const int4 &added, size_t row,
+                              int group, int column)
 {
     constexpr int width = 16 / sizeof(Out);
     const int channel = group * p.columns + column, left = p.columns - column;
@@ -69,8 +79,7 @@ __device__ static void finish(const arguments &p, float (&v)[16 / sizeof(Out)], 
     Out *out = (Out *)p.out + at;
     const Out *residual = p.residual ? (const Out *)p.residual + at : nullptr;
     if (p.whole) {
-        tw_pack<Out> pack = {};
-        if (residual) pack = tw_pack<Out>::load(residual);
+        tw_pack<Out> pack = tw_pack<Out>::load((const Out *)&added);
 #pragma unroll
         for (int i = 0; i < width; i++) {
             const float sum = v[i] + (p.bias ? p.bias[channel + i] : 0.0f);
@@ -105,33 +114,54 @@ template <class Out> __global__ static void __launch_bounds__(THREADS) add_parts
         for (int i = 0; i < width; i++)
             if (channel + i < p.channels) v[i] += from[i];
     }
-    finish<Out>(p, v, row, 0, channel);
+    finish<Out>(p, v, residual_of<Out>(p, row, 0, channel), row, 0, channel);
 }
 
 #if __CUDA_ARCH__ >= 800
 
-/* A tile's sums from shared memory, rows of N + 8 floats; with a cluster, this block's share of them from all blocks. */
+/* A tile's sums from shared memory, rows of N + 8 floats; with a cluster, this block's share of them from all blocks. A
+ * thread has several times 16 bytes of out, whose residuals it asks for before it needs the first. */
 template <class Out, int M, int N>
 __device__ static void emit(const arguments &p, const float *sums, int first_row, int first_column, int group, int part)
 {
-    constexpr int width = 16 / sizeof(Out), stride = N + 8;
-    const int sharers = p.cluster ? p.split : 1, share = p.cluster ? part : 0;
-    for (int item = share * THREADS + threadIdx.x; item < M * N / width; item += sharers * THREADS) {
-        const int r = item / (N / width), c = item % (N / width) * width, row = first_row + r,
-                  column = first_column + c;
-        if (row >= p.rows || column >= p.columns) continue;
-        float v[width];
+    constexpr int width = 16 / sizeof(Out), stride = N + 8, items = M * N / width, together = 4;
+    const int sharers = p.cluster ? p.split : 1, share = p.cluster ? part : 0, apart = sharers * THREADS;
+    const size_t from_row = p.parts ? (size_t)part * p.rows : 0;
+    for (int first = share * THREADS + threadIdx.x; first < items; first += together * apart) {
+        int4 residual[together];
+        bool there[together];
 #pragma unroll
-        for (int i = 0; i < width; i += 4) {
-            const float4 *from = (const float4 *)(sums + r * stride + c + i);
-            float4 sum = p.cluster ? tw_cluster_load(from, 0) : *from;
-            for (int other = 1; other < sharers; other++) {
-                const float4 more = tw_cluster_load(from, other);
-                sum.x += more.x, sum.y += more.y, sum.z += more.z, sum.w += more.w;
-            }
-            v[i] = sum.x, v[i + 1] = sum.y, v[i + 2] = sum.z, v[i + 3] = sum.w;
+        for (int i = 0; i < together; i++) {
+            const int item = first + i * apart, row = first_row + item / (N / width),
+                      column = first_column + item % (N / width) * width;
+            there[i] = item < items && row < p.rows && column < p.columns;
+            if (there[i]) residual[i] = residual_of<Out>(p, row, group, column);
         }
-        finish<Out>(p, v, (size_t)row + (p.parts ? (size_t)part * p.rows : 0), group, column);
+#pragma unroll
+        for (int i = 0; i < together; i++) {
+            if (!there[i]) continue;
+            const int item = first + i * apart, r = item / (N / width), c = item % (N / width) * width;
+            float v[width];
+#pragma unroll
+            for (int j = 0; j < width; j += 4) {
+                const float4 *from = (const float4 *)(sums + r * stride + c + j);
+                float4 sum = *from;
+                if (p.cluster) {
+                    float4 shares[MAX_CLUSTER];
+#pragma unroll
+                    for (int other = 0; other < MAX_CLUSTER; other++)
+                        shares[other] = tw_cluster_load(from, other, other < sharers);
+                    sum = shares[0];
+#pragma unroll
+                    for (int other = 1; other < MAX_CLUSTER; other++) {
+                        sum.x += shares[other].x, sum.y += shares[other].y;
+                        sum.z += shares[other].z, sum.w += shares[other].w;
+                    }
+                }
+                v[j] = sum.x, v[j + 1] = sum.y, v[j + 2] = sum.z, v[j + 3] = sum.w;
+            }
+            finish<Out>(p, v, residual[i], from_row + first_row + r, group, first_column + c);
+        }
     }
 }
 
@@ -235,6 +265,9 @@ typedef tile<128, 64, 64, 32, 4> tall_tile;
 typedef tile<64, 64, 32, 32, 4> small_tile;
 typedef tile<64, 32, 32, 16, 4> narrow_tile;
 typedef tile<16, 128, 16, 32, 4> flat_tile;
+/* Of few tiles each has a multiprocessor to itself, or half of one: more steps under way hide more of a load. */
+typedef tile<64, 64, 32, 32, 6> deep_small_tile;
+typedef tile<64, 32, 32, 16, 8> deep_narrow_tile;
 
 template <class T, class Tile, bool gather>
 __global__ static void __launch_bounds__(THREADS, Tile::blocks) multiply(const __grid_constant__ arguments p)
@@ -269,6 +302,16 @@ __global__ static void __launch_bounds__(THREADS, Tile::blocks) multiply(const _
 
     for (int s = 0; s < stages - 1; s++)
         if (begin + s < end) load_b(s, begin + s);
+    if (p.ahead) { /* what the first stages leave of b's rows, shared by the tiles that read them */
+        const int row_tiles = gridDim.x / p.column_tiles;
+        for (int line = row_tile * THREADS + thread; line < (end - begin - stages + 1) * N;
+             line += row_tiles * THREADS) {
+            const int row = line % N, k_tile = begin + stages - 1 + line / N;
+            if (first_column + row < p.columns)
+                tw_prefetch((const char *)p.w + (size_t)(group * p.columns + first_column + row) * b_stride +
+                            (size_t)k_tile * TW_MMA_ROW);
+        }
+    }
     tw_cuda_wait();
     for (int s = 0; s < stages - 1; s++) {
         if (begin + s < end) a_rows.load(p, shared + s * Tile::stage, begin + s);
@@ -350,19 +393,20 @@ __global__ static void __launch_bounds__(THREADS, Tile::blocks) multiply(const _
 typedef void (*kernel)(arguments);
 
 struct kind {
-    int m, n, shared;
+    int m, n, stages, shared;
     kernel kernels[3]; /* fp16, bf16, tf32 */
 };
 
 #define KIND(Tile, gather)                                                                                             \
     {                                                                                                                  \
-        Tile::M, Tile::N, Tile::shared,                                                                                \
+        Tile::M, Tile::N, Tile::stages, Tile::shared,                                                                  \
         {                                                                                                              \
             multiply<__half, Tile, gather>, multiply<__nv_bfloat16, Tile, gather>, multiply<float, Tile, gather>       \
         }                                                                                                              \
     }
-static const kind kinds[] = {KIND(square_tile, false), KIND(tall_tile, false), KIND(small_tile, false),
-                             KIND(narrow_tile, false), KIND(flat_tile, false)};
+static const kind kinds[] = {KIND(square_tile, false),     KIND(tall_tile, false), KIND(small_tile, false),
+                             KIND(narrow_tile, false),     KIND(flat_tile, false), KIND(deep_small_tile, false),
+                             KIND(deep_narrow_tile, false)};
 static const kind gathering = KIND(small_tile, true);
 #undef KIND
 
@@ -404,7 +448,8 @@ static double unique_bytes(const tw_mma_gemm *g)
 }
 
 /* Seconds of one way. Blocks that a multiprocessor holds at once share its tensor cores and its part of L2's bandwidth;
- * alone, a block waits for its own copies and fragments. A round of blocks fills and drains once. */
+ * alone, a block waits for its own copies, of which all stages but one are under way. A round of blocks fills and drains
+ * once; a thread drains four times 16 bytes of out at once. What memory takes is only partly hidden by the rest. */
 static double predict(const tw_mma_gemm *g, const tw_cuda *cuda, const kind *how, int split)
 {
     const tw_cuda_rates r = tw_cuda_rates_of(cuda);
@@ -414,11 +459,14 @@ static double predict(const tw_mma_gemm *g, const tw_cuda *cuda, const kind *how
     const double fit = fmax(1, floor((cuda->shared_bytes + 1024.0) / (how->shared + 1024.0)));
     const double multiply = 2.0 * how->m * how->n * (TW_MMA_ROW / 2) / r.tensor; /* half the numbers, half the rate */
     const double busy = fmax(multiply, (how->m + how->n) * TW_MMA_ROW / r.l2 * (gathers ? 3 : 1));
-    const double alone = 0.12e-6 + 1.2 * multiply + (gathers ? 0.6e-6 : 0);
+    const double alone = 0.36e-6 / (how->stages - 1) + 1.2 * multiply + (gathers ? 0.6e-6 : 0);
+    const double drained = (double)how->m * how->n * tw_dtype_bytes(g->out) / (16.0 * THREADS * 4) / split;
+    const double round = 1.0e-6 + ceil(drained) * (g->residual ? 0.5e-6 : 0.2e-6);
     const double full = floor(each / fit), rest = each - full * fit;
-    double seconds = full * steps * fmax(fit * busy, alone) + ceil(each / fit) * 1.2e-6;
+    double seconds = full * steps * fmax(fit * busy, alone) + ceil(each / fit) * round;
     if (rest > 0) seconds += steps * fmax(rest * busy, alone);
-    return fmax(seconds, unique_bytes(g) / (0.45 * r.memory));
+    const double memory = unique_bytes(g) / (0.45 * r.memory);
+    return fmax(seconds, memory) + 0.15 * fmin(seconds, memory);
 }
 
 /* The one place that decides on tile and split. */
@@ -598,6 +646,7 @@ extern "C" tw_status tw_mma_gemm_run(const tw_mma_gemm *g, const tw_step *step, 
                          (size_t)how.how->shared};
     if (how.split > 1 && !how.cluster) return run_in_parts(multiply, grid, p, step, queue);
     p.cluster = how.split > 1;
+    p.ahead = (double)grid.blocks.x * grid.blocks.z <= 2.0 * queue->device->multiprocessors && weight_bytes(g) <= AHEAD;
     if (p.cluster) grid.cluster = (unsigned)how.split;
     return tw_cuda_launch(queue, multiply, grid, p);
 }
