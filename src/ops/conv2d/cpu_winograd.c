@@ -170,8 +170,8 @@ typedef struct kernels {
 /* u = G g G^T of `width` kernels, to[point][..][width]; `plane` floats from one point to the next. */
 static void transform_kernels(const kernels *k, int width, int m, float *to, size_t plane)
 {
-    double G[MAX_ALPHA][3], half[3][MAX_WIDTH];
-    tw_winograd_kernel_matrix(m, G);
+    double G[MAX_ALPHA][TW_WINOGRAD_MAX_KERNEL], half[3][MAX_WIDTH];
+    tw_winograd_kernel_matrix(m, 3, G);
     for (int i = 0; i < m + 2; i++) {
         for (int x = 0; x < 3; x++)
             for (int l = 0; l < width; l++)

@@ -41,7 +41,7 @@ static size_t packed_bytes(const tw_problem *problem, const tw_device *device)
 }
 
 /* u = G g G^T of one 3 x 3 kernel, in double precision */
-static void transform_kernel(double G[TW_WINOGRAD_MAX_ALPHA][3], const float *g, double u[POINTS])
+static void transform_kernel(double G[TW_WINOGRAD_MAX_ALPHA][TW_WINOGRAD_MAX_KERNEL], const float *g, double u[POINTS])
 {
     for (int i = 0; i < ALPHA; i++)
         for (int j = 0; j < ALPHA; j++) {
@@ -57,8 +57,8 @@ static void pack(const tw_problem *problem, const tw_device *device, const void 
     (void)device;
     const tw_conv2d *p = problem->params;
     const size_t ic = (size_t)p->ic, oc = (size_t)p->oc, plane = blocks_of(p) * CHANNELS * ic;
-    double G[TW_WINOGRAD_MAX_ALPHA][3], u[POINTS];
-    tw_winograd_kernel_matrix(M, G);
+    double G[TW_WINOGRAD_MAX_ALPHA][TW_WINOGRAD_MAX_KERNEL], u[POINTS];
+    tw_winograd_kernel_matrix(M, 3, G);
     for (size_t o = 0; o < blocks_of(p) * CHANNELS; o++)
         for (size_t c = 0; c < ic; c++) {
             float *to = (float *)packed + (o / CHANNELS * ic + c) * CHANNELS + o % CHANNELS;
