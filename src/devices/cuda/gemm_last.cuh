@@ -107,7 +107,6 @@ __global__ static void __launch_bounds__(TW_LAST_THREADS, TILE == 128 ? 2 : 3)
 
     const int row = thread / 16 * 4, column = thread % 16 * 4; /* of the sums, and 64 further */
     float sums[sums_side][sums_side] = {};
-    tw_cuda_release();
     tw_cuda_wait();
     load(k_begin);
     store(0);
@@ -131,6 +130,7 @@ __global__ static void __launch_bounds__(TW_LAST_THREADS, TILE == 128 ? 2 : 3)
         if (more) store(stage ^ 1);
         __syncthreads();
     }
+    tw_cuda_release();
 #pragma unroll
     for (int r = 0; r < sums_side; r++) {
         const int pixel = first_pixel + row + r % 4 + 64 * (r / 4);
@@ -163,8 +163,8 @@ __global__ static void __launch_bounds__(TW_LAST_THREADS)
                    const float *residual, float *y)
 {
     const size_t count = (size_t)g.pixels * g.p.oc, at = ((size_t)blockIdx.x * TW_LAST_THREADS + threadIdx.x) * 4;
-    tw_cuda_release();
     tw_cuda_wait();
+    tw_cuda_release();
     if (at >= count) return;
     float4 sum = *(const float4 *)(partial + at);
 #pragma unroll 4
@@ -199,7 +199,7 @@ static inline double tw_last_seconds(const tw_last_gemm *g, int tile, int splits
 {
     const double blocks =
         (double)tw_ceil_div((size_t)g->pixels, (size_t)tile) * tw_ceil_div((size_t)g->p.oc, (size_t)tile) * splits;
-    const double rate = 0.85 * tw_cuda_rates_of(cuda).fma, latency = 0.6e-6;
+    const double rate = 0.67 * tw_cuda_rates_of(cuda).fma, latency = 0.6e-6;
     const double most = tile == 128 ? 2 : 4, each = ceil(blocks / cuda->multiprocessors);
     const double together = each < most ? each : most, waves = ceil(each / most);
     const double arithmetic = together * tile * tile * (2.0 * (int)TW_LAST_K) / rate * (tile == 128 ? 1 : 1.25);

@@ -26,8 +26,10 @@ static inline cudaStream_t tw_cuda_stream(tw_queue *queue)
  * Kernels follow one another in a stream, and half of what a small one costs is the gap before it. Launched by
  * tw_cuda_launch(), a kernel's blocks may start while the kernel before still drains (programmatic dependent launch,
  * compute capability 9.0). Such a kernel calls tw_cuda_wait() before it reads or writes anything that another step
- * touches, workspace included; weights and biases it may read earlier. It calls tw_cuda_release() when the next may
- * start to be scheduled: early, since that one waits by itself. */
+ * touches, workspace included; weights and biases it may read earlier. It calls tw_cuda_release() after that, when the
+ * next may start to be scheduled, which waits by itself. Not before tw_cuda_wait(): then the blocks of a third kernel
+ * would take the places that the second's should have, and those crowd on few multiprocessors. Where arithmetic bounds a
+ * kernel, for the same reason, only when its loop is done. */
 __device__ static inline void tw_cuda_wait(void)
 {
 #if __CUDA_ARCH__ >= 900

@@ -262,8 +262,8 @@ __global__ static void __launch_bounds__(TW_SMALL_THREADS, 1) small(const __grid
         publish_counters();
     }
     fetch_parameters(given.steps[0], given.steps[0].parts[rank], (float *)memory);
-    tw_cuda_release();
     tw_cuda_wait();
+    tw_cuda_release();
     if ((int)blockIdx.x < given.n) fetch_inputs(given, blockIdx.x, (float *)memory);
     commit();
     __syncthreads();

@@ -220,8 +220,8 @@ __global__ static void __launch_bounds__(shape<T, N>::threads, shape<T, N>::bloc
         asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     }
     __syncthreads();
-    tw_cuda_release();
     tw_cuda_wait();
+    tw_cuda_release();
     if (threadIdx.x >= CONSUMERS) {
         produce<T, N>(l, x, w, stages, full, empty);
         return;

@@ -64,8 +64,8 @@ __global__ static void __launch_bounds__(TRANSFORMING)
 {
     const tw_conv2d &p = s.p;
     const int tile = (int)blockIdx.x * 4 + threadIdx.x % 4, channel = (int)blockIdx.y * 64 + threadIdx.x / 4;
-    tw_cuda_release();
     tw_cuda_wait();
+    tw_cuda_release();
     if (channel >= p.ic) return;
     const place at = place_of(s, tile);
     const int top = at.y * M - p.pt, left = at.x * M - p.pl;
@@ -146,7 +146,6 @@ __global__ static void __launch_bounds__(product<BM, BN>::threads, 512 / product
         if (s * K < ic) load_a(s, s * K);
         tw_copy_commit();
     }
-    tw_cuda_release();
 
     const int row = warp / P::warps_along * 32 + lane / 8 * 4, column = warp % P::warps_along * 64 + lane % 8 * 4;
     float sums[8][8] = {};
@@ -175,6 +174,7 @@ __global__ static void __launch_bounds__(product<BM, BN>::threads, 512 / product
         }
         stage = stage + 1 == STAGES ? 0 : stage + 1;
     }
+    tw_cuda_release();
     float *to = m + ((size_t)element * tiles + first_row + row) * oc + first_column + column;
 #pragma unroll
     for (int half = 0; half < 2; half++) {
@@ -205,13 +205,23 @@ __global__ static void __launch_bounds__(TRANSFORMING)
 {
     const tw_conv2d &p = s.p;
     const int tile = (int)blockIdx.x * 4 + threadIdx.x / 64, channel = (int)blockIdx.y * 64 + threadIdx.x % 64;
-    tw_cuda_release();
     tw_cuda_wait();
+    tw_cuda_release();
     const place at = place_of(s, tile);
     if (channel >= p.oc || at.n < 0) return;
     const size_t plane = (size_t)s.tiles * p.oc;
+    const size_t first = (((size_t)at.n * p.oh + at.y * M) * p.ow + at.x * M) * p.oc + channel;
     const float *from = m + (size_t)tile * p.oc + channel;
-    float t[M][ALPHA];
+    const float shift = bias ? bias[channel] : 0.0f;
+    const auto there = [&](int i, int j) { return at.y * M + i < p.oh && at.x * M + j < p.ow; };
+    float t[M][ALPHA], added[M][M]; /* to each output: all are under way at once */
+#pragma unroll
+    for (int i = 0; i < M; i++)
+#pragma unroll
+        for (int j = 0; j < M; j++) {
+            added[i][j] = shift;
+            if (residual && there(i, j)) added[i][j] += residual[first + (size_t)(i * p.ow + j) * p.oc];
+        }
 #pragma unroll
     for (int j = 0; j < ALPHA; j++) {
         float v[ALPHA], column[M];
@@ -221,21 +231,13 @@ __global__ static void __launch_bounds__(TRANSFORMING)
 #pragma unroll
         for (int i = 0; i < M; i++) t[i][j] = column[i];
     }
-    const float added = bias ? bias[channel] : 0.0f;
-    const size_t first = (((size_t)at.n * p.oh + at.y * M) * p.ow + at.x * M) * p.oc + channel;
 #pragma unroll
     for (int i = 0; i < M; i++) {
         float row[M];
         transform_output<ALPHA, M>(t[i], row);
-        if (at.y * M + i >= p.oh) break;
 #pragma unroll
-        for (int j = 0; j < M; j++) {
-            if (at.x * M + j >= p.ow) break;
-            const size_t to = first + (size_t)(i * p.ow + j) * p.oc;
-            float sum = row[j] + added;
-            if (residual) sum += residual[to];
-            y[to] = tw_activate(sum, p.activation);
-        }
+        for (int j = 0; j < M; j++)
+            if (there(i, j)) y[first + (size_t)(i * p.ow + j) * p.oc] = tw_activate(row[j] + added[i][j], p.activation);
     }
 }
 

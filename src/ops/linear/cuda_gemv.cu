@@ -62,8 +62,8 @@ __global__ static void __launch_bounds__(THREADS) gemv(tw_linear p, const T *x, 
     __shared__ float parts[ROWS * N][WARPS];
     float sums[ROWS][N] = {};
     const int first = blockIdx.x * ROWS, rows = min(ROWS, p.oc - first);
-    tw_cuda_release();
     tw_cuda_wait();
+    tw_cuda_release();
     accumulate<T, N, ROWS>(p, x, w + (size_t)first * p.ic, rows, sums);
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
