@@ -110,6 +110,7 @@ template <int BM, int BN>
 __global__ static void __launch_bounds__(product<BM, BN>::threads, 512 / product<BM, BN>::threads)
     multiply(const float *v, const float *u, float *m, int tiles, int ic, int oc)
 {
+#if __CUDA_ARCH__ >= 800 /* has asynchronous copies; supports refuses devices before */
     using P = product<BM, BN>;
     extern __shared__ __align__(16) float memory[];
     const int thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
@@ -183,6 +184,7 @@ __global__ static void __launch_bounds__(product<BM, BN>::threads, 512 / product
         for (int r = 0; r < 8; r++)
             *(float4 *)(to + (size_t)(r % 4 + r / 4 * 16) * oc + half * 32) = *(const float4 *)(sums[r] + 4 * half);
     }
+#endif
 }
 
 /* ---- y = A^T M A ---- */
