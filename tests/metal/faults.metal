@@ -396,3 +396,17 @@ kernel void constant_unknown(device float *out [[buffer(0)]], uint t [[thread_po
 // fails: plain: no kernel 'kernel_unknown_'
 // as: kernel_unknown_
 kernel void kernel_unknown(device float *out [[buffer(0)]], uint t [[thread_position_in_grid]]) { out[t] = 1.0f; }
+
+// run: --threads 32 --threadgroups 1 --buffer 0=zeros:uint32:32
+kernel void operations_of_one_line(device uint *out [[buffer(0)]], uint t [[thread_position_in_grid]])
+{
+    out[t] = t < 16 ? simd_sum(t) : simd_max(t); // fault: plain: divergence
+}
+
+// run: --threads 64 --threadgroups 1 --buffer 0=zeros:uint32:64
+kernel void barriers_of_one_line(device uint *out [[buffer(0)]], uint t [[thread_position_in_grid]])
+{
+    const mem_flags none = mem_flags::mem_none;
+    t < 32 ? threadgroup_barrier(none) : threadgroup_barrier(none); // fault: plain: divergence
+    out[t] = t;
+}

@@ -45,6 +45,18 @@ kernel void half_arithmetic(device float *out [[buffer(0)]])
     out[5] = float(isinf(HALF_MAX * 2.0h));
 }
 
+// run: --threads 1 --threadgroups 1 --buffer 0=zeros:float32:4 --buffer 1=float16:2048,1,65504
+// gives: 0 0 0 1
+kernel void half_rounding(device float *out [[buffer(0)]], const device half *in [[buffer(1)]])
+{
+    out[0] = float(in[0] + in[1] - in[0]); // 2048 again, then 0
+    out[1] = float((half4(in[0]) + half4(in[1]) - half4(in[0])).z);
+    half sum = in[0];
+    for (int i = 0; i < 3; i++) sum = sum + in[1];
+    out[2] = float(sum) - 2048.0f;
+    out[3] = float(isinf(in[2] + in[2] - in[2]));
+}
+
 // run: --threads 1 --threadgroups 1 --buffer 0=zeros:float32:2
 // gives: 1 256
 kernel void bfloat_values(device float *out [[buffer(0)]])
@@ -71,6 +83,61 @@ kernel void vectors(device float *out [[buffer(0)]])
     to[3] = v;
 }
 
+// run: --threads 1 --threadgroups 1 --buffer 0=zeros:float32:4 --buffer 1=iota:float32:4 --buffer 2=zeros:uint32:4
+// gives: 9 8 7 6
+kernel void swizzle_assignments(device float *out [[buffer(0)]], device float4 *in [[buffer(1)]],
+                                device uint4 *bits [[buffer(2)]])
+{
+    float4 v = float4(1.0f, 2.0f, 3.0f, 4.0f);
+    v.xyz.yx = float2(8.0f, 9.0f); // y, then x
+    v.yz[1] = 6.0f;
+    v.zw.x += 1.0f;
+    device float4 *p = in;
+    p->zw = p->xy + 5.0f;
+    v.w = p->w;
+    uint4 b = uint4(1u, 2u, 3u, 4u);
+    b.xy |= uint2(8u, 8u);
+    b.zw <<= 2u;
+    b.wx ^= 1u;
+    b.yz %= 7u;
+    b.xw >>= 1u;
+    b.xyzw &= 15u;
+    bits[0] = b;
+    out[0] = v.x;
+    out[1] = b.x == 4u && b.y == 3u && b.z == 5u && b.w == 8u ? v.y : 0.0f;
+    out[2] = v.z;
+    out[3] = v.w;
+}
+
+struct Corner {
+    float2 xy;
+    union {
+        float ab;
+        float ba;
+    };
+    int rgb[2];
+    float2 moved() const { return xy + ba; }
+    struct {
+        int x, y;
+    } bg;
+};
+// run: --threads 1 --threadgroups 1 --buffer 0=zeros:float32:5
+// gives: 7 1 5 3 9
+kernel void members_called_as_swizzles(device float *out [[buffer(0)]])
+{
+    Corner c = {float2(1.0f, 2.0f), {3.0f}, {4, 5}};
+    c.xy.y = 4.0f;
+    thread Corner *p = &c;
+    out[0] = c.moved().y;
+    out[1] = p->xy.x;
+    out[2] = float(c.rgb[1]);
+    out[3] = p->ab;
+    c.xy.yx = float2(9.0f, 8.0f);
+    c.rgb[0]++;
+    c.bg.x = 5;
+    out[4] = c.xy.x + 1.0f + float(c.rgb[0] - c.bg.x);
+}
+
 // run: --threads 1 --threadgroups 1 --buffer 0=zeros:float32:8
 // gives: 5 8 -3 0.5 1 0 3 6
 kernel void vector_arithmetic(device float *out [[buffer(0)]])
@@ -90,6 +157,24 @@ kernel void vector_arithmetic(device float *out [[buffer(0)]])
     out[7] = s.z;
 }
 
+// run: --threads 1 --threadgroups 1 --buffer 0=zeros:float32:6 --buffer 1=uint16:65535,255,3,4 --buffer 2=int32:5,6
+// gives: 1 65025 6 5 7 5
+kernel void vector_wrapping(device float *out [[buffer(0)]], const device ushort4 *in [[buffer(1)]],
+                            const device int2 *numbers [[buffer(2)]])
+{
+    ushort4 square = in[0] * in[0]; // components wrap: no overflow of an int
+    out[0] = float(square.x);
+    out[1] = float(square.y);
+    int2 n = numbers[0];
+    int2 before = n++;
+    ++n;
+    n--;
+    out[2] = float(n.x);
+    out[3] = float(before.x);
+    out[4] = float(n.y);
+    out[5] = float((--n).x);
+}
+
 struct Packed {
     packed_float3 p;
     float q;
@@ -103,6 +188,21 @@ kernel void packed_vectors(device float *out [[buffer(0)]], const device Packed 
     out[1] = in[1].p[1];
     out[2] = p.z;
     out[3] = in[1].q;
+}
+
+// run: --threads 1 --threadgroups 1 --buffer 0=zeros:float32:6 --buffer 1=iota:float32:6
+// gives: 5 10 5 12 8 2
+kernel void packed_arithmetic(device float *out [[buffer(0)]], device packed_float3 *in [[buffer(1)]])
+{
+    out[0] = in[1].z;
+    float3 sum = in[0] * 2.0f + in[1] + in[0];
+    out[1] = sum.y - in[0].x + in[0].y * 3.0f;
+    out[2] = in[1].zyx.x;
+    out[3] = dot(in[1], packed_float3(1.0f));
+    in[0] += in[1];
+    in[0].yz = float2(8.0f, 7.0f);
+    out[4] = float4(in[0], 1.0f).y;
+    out[5] = in[0].x - 1.0f;
 }
 
 // run: --threads 1 --threadgroups 1 --buffer 0=zeros:float32:9
@@ -122,6 +222,22 @@ kernel void matrices(device float *out [[buffer(0)]])
     out[7] = (transpose(m) + m - m)[0].z;
     float2x2 wide = float2x2(half2x2(half2(1.0h, 2.0h), half2(3.0h, 4.0h)));
     out[8] = (static_cast<float2>(half2(1.0h, 2.0h)) * (2.0f * wide)).y / 2.0f;
+}
+
+// run: --threads 1 --threadgroups 1 --buffer 0=zeros:float32:6
+// gives: 3 -2 -2 22 -3 20
+kernel void matrix_arithmetic(device float *out [[buffer(0)]])
+{
+    float2x2 m = float2x2(1.0f, 2.0f, 3.0f, 4.0f), n(float2(1.0f, 2.0f), float2(3.0f, 4.0f));
+    out[0] = m[1][0];
+    out[1] = determinant(n);
+    out[2] = (-m)[0][1];
+    m *= n;
+    out[3] = m[1].y;
+    out[4] = determinant(float3x3(0.0f, 1.0f, 2.0f, 3.0f, 4.0f, 5.0f, 6.0f, 7.0f, 9.0f));
+    m -= n;
+    n *= 2.0f;
+    out[5] = n[1].y + m[1].x;
 }
 
 // run: --threads 1 --threadgroups 1 --buffer 0=zeros:uint32:3
@@ -245,6 +361,23 @@ kernel void function_constants(device float *out [[buffer(0)]],
     out[3] = with_extra ? extra[0] : -1.0f;
 }
 
+enum Place { PLACE_OUT, PLACE_IN = 0x4, PLACE_COUNT, PLACE_FACTOR = 20 };
+constant float factor [[function_constant(PLACE_FACTOR)]];
+constant float twice_factor = is_function_constant_defined(factor) ? 2.0f * factor : 8.0f;
+// run: --threads 1 --threadgroups 1 --buffer 0=zeros:float32:6 --constant factor=float32:3
+// gives: 6 12 6 7 6 18
+kernel void derived_constants(device float *out [[buffer(0)]])
+{
+    float3 v = float3(1.0f, 2.0f, 3.0f);
+    out[0] = (v * twice_factor).x;
+    out[1] = (twice_factor * v).y;
+    out[2] = max(v, twice_factor).z;
+    out[3] = (twice_factor + v).x;
+    out[4] = float4(twice_factor).w;
+    v *= twice_factor;
+    out[5] = v.z;
+}
+
 // ---- threads and grids ----
 
 // run: --threads 4,2,2 --threadgroups 2,2,1 --buffer 0=zeros:uint32:512
@@ -284,6 +417,14 @@ kernel void partly_numbered_buffers(device float *out [[buffer(0)]], constant ui
                                     const device float *in, uint i [[thread_position_in_grid]])
 {
     if (i < count) out[i] = in[i];
+}
+
+// run: --threads 4 --threadgroups 1 --buffer 0=zeros:float32:3 --buffer 4=iota:float32:3 --buffer 5=uint32:3
+// gives: 0 2 4
+kernel void named_buffers(device float *out [[buffer(PLACE_OUT)]], const device float *in [[buffer(PLACE_IN)]],
+                          constant uint &count [[buffer(PLACE_COUNT)]], uint i [[thread_position_in_grid]])
+{
+    if (i < count) out[i] = 2.0f * in[i];
 }
 
 // run: --threads 64 --threadgroups 2 --buffer 0=zeros:float32:128 --threadgroup 0=256
@@ -476,6 +617,17 @@ kernel void mathematics(device float *out [[buffer(0)]], const device float *in 
     if (whole != 2.0f || exponent != 3 || precise::exp(0.0f) != 1.0f || fast::log(1.0f) != 0.0f) out[0] = -1.0f;
 }
 
+// run: --threads 1 --threadgroups 1 --buffer 0=zeros:float32:5 --buffer 1=float32:-1e-9,1,0.5
+// gives: 1 1 0 0 1
+kernel void near_whole_numbers(device float *out [[buffer(0)]], const device float *in [[buffer(1)]])
+{
+    out[0] = float(fract(in[0]) < 1.0f);
+    out[1] = float(fract(half(in[0] * 100.0f)) < 1.0h);
+    out[2] = 1e6f * sinpi(in[1]);
+    out[3] = 1e6f * cospi(in[2]);
+    out[4] = float(isnan(fract(NAN)));
+}
+
 // run: --threads 1 --threadgroups 1 --buffer 0=zeros:float32:16
 // gives: 3 1 2 3 1 2 2.5 0.5 2.5 3 7 2 1 0 1 1
 kernel void common_functions(device float *out [[buffer(0)]])
@@ -520,6 +672,19 @@ kernel void integers(device int *out [[buffer(0)]])
                       popcount(int2(1, 3)).x, extract_bits(0xf0, 4u, 4u), int(extract_bits(0x50u, 4u, 4u)),
                       int(clz(ushort(0x00ff))), int(clz(uint2(0x00ffu)).y), int(insert_bits(0u, 1u, 3u, 2u))};
     for (int i = 0; i < 16; i++) out[i] = values[i];
+}
+
+// run: --threads 1 --threadgroups 1 --buffer 0=zeros:float32:5 --buffer 1=int32:8388607,2147483647
+// gives: 255 -16777215 -16777210 -2147483648 4294967295
+kernel void integer_ends(device float *out [[buffer(0)]], device atomic_int *in [[buffer(1)]])
+{
+    int a = atomic_load_explicit(&in[0], memory_order_relaxed);
+    out[0] = float(absdiff(char(-128), char(127)));
+    out[1] = float(mul24(a, a));
+    out[2] = float(mad24(a, a, 5));
+    atomic_fetch_add_explicit(&in[1], 1, memory_order_relaxed); // wraps
+    out[3] = float(atomic_load_explicit(&in[1], memory_order_relaxed));
+    out[4] = float(absdiff(a - 8388607 - 2147483647 - 1, 2147483647));
 }
 
 // ---- C++ ----
@@ -625,4 +790,24 @@ kernel void preprocessed(device float *out [[buffer(0)]])
     } while (n > 0);
     while (true) break;
     out[i] = i > 100 ? 0.0f : product;
+}
+
+// Names that are no names of Metal's are a program's own.
+struct shape {
+    int width, height;
+};
+struct components {
+    int count;
+};
+static inline int component(int i) { return i + 1; }
+static inline int fold(int i) { return 2 * i; }
+constant float M_PI = 3.0f;
+// run: --threads 1 --threadgroups 1 --buffer 0=zeros:float32:1
+// gives: 19
+kernel void names_of_its_own(device float *out [[buffer(0)]])
+{
+    shape s = {1, 2};
+    components c = {3};
+    int pairs = 4;
+    out[0] = float(s.width + s.height + c.count + fold(component(pairs))) + M_PI;
 }

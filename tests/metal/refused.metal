@@ -208,3 +208,14 @@ kernel void overloaded(device float *out [[buffer(0)]]) { out[0] = 1.0f; }
 kernel void overloaded(device half *out [[buffer(0)]]) { out[0] = 1.0h; } // refused: overloaded kernel
 template [[host_name("absent")]] kernel void absent<float>(device float *); // refused: kernel instance
 vertex float4 position(uint i [[vertex_id]]) { return float4(0.0f); } // refused: not in the subset
+
+// ---- positions that have one component, long double ----
+
+kernel void lane_of_three(device float *to, uint3 lane [[thread_index_in_simdgroup]]) // refused: parameter type
+{
+    to[lane.x] = 1.0f;
+}
+kernel void long_double(device float *out [[buffer(0)]])
+{
+    out[0] = 1.0L; // refused: double
+}

@@ -319,7 +319,8 @@ void report_divergence(worker &w, const fiber &a, const fiber &b)
 
 bool same_site(const fiber &a, const fiber &b)
 {
-    return a.at == b.at && a.where.line == b.where.line && strcmp(a.where.file, b.where.file) == 0;
+    return a.at == b.at && a.where.line == b.where.line && a.where.column == b.where.column &&
+           strcmp(a.where.file, b.where.file) == 0;
 }
 
 // ---- one threadgroup ----

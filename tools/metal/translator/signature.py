@@ -1,7 +1,7 @@
 """A kernel's parameters: which buffer, threadgroup argument or position each one is, and what is wrong with it."""
 import re
 
-from .tokens import SPACES, Refused, words
+from .tokens import SPACES, Refused, split, words
 
 # Positions whose declarations must have one shape: all scalars, or all vectors of as many components.
 GRID_POSITIONS = {
@@ -27,6 +27,20 @@ UNSUPPORTED = {
 MAX_INDEX = 30
 
 
+def read_enumerators(tokens, known):
+    """The names between an enumeration's brackets with their values, where those are plain numbers."""
+    value = -1
+    for part in filter(None, split(words(tokens))):
+        name, given = part[0].text, "".join(t.text for t in part[2:])
+        if given:
+            number = known.get(given, int(given, 0) if re.fullmatch(r"0[xX][0-9a-fA-F]+|0|[1-9]\d*", given) else None)
+            value = number
+        elif value is not None:
+            value += 1
+        if value is not None:
+            known[name] = value
+
+
 class Argument:
     def __init__(self, kind, index, name, space=None, writable=False, optional=False):
         self.kind = kind  # "buffer", "threadgroup" or "position"
@@ -40,8 +54,9 @@ class Kernel:
 
 
 def index_of(unit, place, what, text):
-    if text is None or not text.isdigit() or int(text) > MAX_INDEX:
-        unit.refuse(place, f"{what}({text or ''}): the index is a number from 0 to {MAX_INDEX}")
+    text = str(unit.enumerators.get(text, text))
+    if not text.isdigit() or int(text) > MAX_INDEX:
+        unit.refuse(place, f"{what}({'' if text == 'None' else text}): the index is a number from 0 to {MAX_INDEX}")
         return 0
     return int(text)
 
@@ -51,6 +66,8 @@ def position(unit, what, tokens, attribute, name):
     kinds = [t for t in tokens[:-1] if t.text not in ("const", "thread", "metal", "::")]
     if any(t.text in ("*", "&") for t in tokens) or len(kinds) == 1 and OTHER_TYPE.match(kinds[0].text):
         unit.refuse(tokens[0], f"parameter type: {what}, [[{attribute}]], is uint, ushort or a vector of two or three")
+    elif attribute not in GRID_POSITIONS and (components(kinds) or 1) > 1:
+        unit.refuse(tokens[0], f"parameter type: {what}, [[{attribute}]], is uint or ushort")
     return Argument("position", attribute, name)
 
 

@@ -41,6 +41,7 @@ MESSAGES = [(re.compile(pattern), feature) for pattern, feature in (
     (r"reinterpret_cast from .* casts away qualifiers", None),  # (device T *)p drops const in Metal
     (r"cannot initialize .* 'bool[234]'.*(int|short|long|char)\d?\b.*ext_vector_type", None),  # of a comparison
     (r"assigning to 'bool[234]'.*ext_vector_type", None),
+    (r"cannot (in|de)crement value of type 'u?(char|short|int|long)[234]'", None),  # clang has that in OpenCL only
     (r"illegal vector component name ''([xyzw]+|[rgba]+)''", None),  # of a vector of bool
     (r"cannot convert between vector and non-scalar values .*matrix<", None),  # a product with one in device memory
     (r"no matching conversion for functional-style cast from .*matrix<.* to .*matrix<", None),  # the same
@@ -107,6 +108,9 @@ class Strict(Unit):
         if token.text == "long" and following == "long" or \
                 token.kind == "number" and re.search("(ll|LL)[uU]?$", token.text):
             self.refuse(token, "long long: integers have at most 64 bits, which is long")
+        elif token.kind == "number" and re.search("[^fF][lL]$", token.text) and re.search("[.eE]", token.text) and \
+                token.text[:2] not in ("0x", "0X"):
+            self.refuse(token, "double: a literal of type long double is not in Metal")
         elif token.text in ("vertex", "fragment") and previous in (";", "}") and following.isidentifier():
             self.refuse(token, f"not in the subset: {UNSUPPORTED[token.text]}")
         elif token.text == "if" and following == "constexpr":

@@ -11,6 +11,7 @@ PATTERN = re.compile(
       | (?P<name>[A-Za-z_]\w*)
       | (?P<sign>\.\.\.|->|::|\+\+|--|<<=|<<|<=|>=|==|!=|&&|\|\||[-+*/%&|^]=|[^\s\w])''', re.X | re.M)
 
+MARKER = re.compile(r'\s*#\s*(?:line\s+)?(\d+)\s+"((?:\\.|[^"\\])*)"')
 CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -41,10 +42,10 @@ def tokenize(text, file):
         line += space.count("\n")
         token = Token(space, match.group(), match.lastgroup, (file, line))
         end = match.end()
-        marker = re.match(r'\s*#\s*(?:line\s+)?(\d+)\s+"([^"]*)"', token.text) if token.kind == "line" else None
+        marker = MARKER.match(token.text) if token.kind == "line" else None
         if marker:  # the next line is this one of that file
-            line, file = int(marker.group(1)) - 1, marker.group(2)
-            token.text = f'#line {marker.group(1)} "{file}"'
+            line, file = int(marker.group(1)) - 1, re.sub(r"\\(.)", r"\1", marker.group(2))
+            token.text = f'#line {marker.group(1)} "{marker.group(2)}"'
         tokens.append(token)
     tokens.append(Token(text[end:], "", "end", (file, line)))
     return tokens

@@ -6,14 +6,14 @@ threadgroup as a first parameter, function constants become variables that a lau
 """
 import re
 
-from .signature import UNSUPPORTED, read_kernel
+from .signature import UNSUPPORTED, read_enumerators, read_kernel
 from .tokens import (SPACES, Refused, Token, angle_close, close_of, split, statement_end, take_attributes,
                      text_of, words)
 
 BARRIERS = {"threadgroup_barrier"}
 MATRICES = {"simdgroup_matrix", "simdgroup_float8x8", "simdgroup_half8x8", "simdgroup_bfloat8x8", "simdgroup_load",
             "simdgroup_store", "simdgroup_multiply", "simdgroup_multiply_accumulate"}
-ASSIGNMENTS = {"=", "+=", "-=", "*=", "/="}
+ASSIGNMENTS = {"=", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<=", "++", "--"}
 SCALARS = ("float", "half", "bfloat", "char", "uchar", "short", "ushort", "int", "uint", "long", "ulong", "bool")
 COMPONENTS = ("xyzw", "rgba")
 # Before a '(' that opens no function's parameters.
@@ -41,6 +41,9 @@ class Unit:
         self.places = {}      # name: the first token in a function's body that says it
         self.defined = {}     # function: the first token of its definition
         self.scope = []
+        self.enumerators = {}  # and their values, for [[buffer(Name)]]
+        self.members = [[]]   # by type that is open: its members that are called as swizzles are
+        self.member_names = set()  # of all types
 
     def refuse(self, token, message):
         """The strict pass goes on after it, to find more."""
@@ -180,10 +183,20 @@ class Unit:
     def type(self, tokens, start, opening, close, type_word, out):
         end = statement_end(tokens, close + 1)
         name = next((t.text for t in reversed(tokens[start:opening]) if t.kind == "name"), "")
+        if type_word == "enum":
+            read_enumerators(tokens[opening + 1:close], self.enumerators)
         self.scope.append(name)
+        self.members.append([])
         body = self.code(tokens[opening + 1:close]) if type_word == "enum" else \
             self.declarations(tokens, opening + 1, close, "struct")
         self.scope.pop()
+        members = self.members.pop()
+        self.member_names.update(members)
+        if words(tokens[start:opening])[-1].text == type_word and words(tokens[close + 1:end]) == []:
+            self.members[-1] += members  # of an anonymous type
+        else:
+            body += "".join(f" MSL_MEMBER({member}, {self.lanes_of(member)})" for member in members)
+            self.members[-1] += [t.text for t in words(tokens[close + 1:end]) if self.lanes_of(t.text)]
         out.append(self.code(tokens[start:opening + 1]) + body + self.code(tokens[close:end + 1]))
         return end + 1
 
@@ -191,11 +204,17 @@ class Unit:
         plain, attributes = take_attributes(tokens)
         names = [t.text for t in words(plain) if t.kind == "name"]
         lead = tokens[0].space
+        if inside == "struct" and not is_function and names[:1] not in (["typedef"], ["using"], ["friend"], ["static"]):
+            counted = words(plain)
+            ends = (";", ",", "=", "[", "{")
+            self.members[-1] += [t.text for t, after in zip(counted, counted[1:])
+                                 if t.kind == "name" and after.text in ends and self.lanes_of(t.text)]
         constant_number = [(name, a) for name, a in attributes if name.text == "function_constant"]
         if inside == "namespace" and constant_number:
             used = [t for t in words(plain) if t.text not in ("constant", "const", "constexpr", "static", ";")]
             name, kind = used[-1].text, text_of(used[:-1]).strip()
-            self.constants.append((name, kind, constant_number[0][1]))
+            number = constant_number[0][1]
+            self.constants.append((name, kind, self.enumerators.get(number, number)))
             out.append(f'{lead}extern "C" {{ __constant__ {kind} {name}; __constant__ bool {name}_msl_defined; }}'
                        if self.cuda else f"{lead}static {kind} {name}; static bool {name}_msl_defined;")
             return
@@ -222,7 +241,7 @@ class Unit:
             self.derived.add(name)
             self.note(name, [], tokens[equals:])
             where = "__device__ " if self.cuda else ""
-            return (f"{lead}static {where}const struct {{ {where}operator {kind}() const "
+            return (f"{lead}static {where}const struct {{ typedef {kind} msl_value; {where}operator {kind}() const "
                     f"{{ return {value.strip().lstrip('=')}; }} }} {name}{{}};")
         is_constexpr = any(t.text == "constexpr" for t in tokens[:equals]) and declared[0].text in SCALARS
         static = "static constexpr" if is_constexpr else "static __constant__ const" if self.cuda else "static const"
@@ -302,12 +321,9 @@ class Unit:
             elif token.kind == "name" and token.text in SPACES:
                 near = {t.text for t in tokens[max(0, i - 1):i + 2]}
                 out.append(token.space + ("const" if token.text == "constant" and "const" not in near else ""))
-            elif token.text == "." and self.swizzle(tokens, i):
-                numbers = self.swizzle(tokens, i)
-                follower = tokens[i + 2].text if i + 2 < len(tokens) else ""
-                call = "refer" if follower in ASSIGNMENTS else "lanes"
-                out.append(f"{token.space}.{call}(::msl::lanes<{numbers}>{{}})")
-                i += 1
+            elif token.text in (".", "->") and self.swizzle(tokens, i):
+                i = self.swizzles(tokens, i, out)
+                continue
             else:
                 out.append(token.space + token.text)
             i += 1
@@ -321,7 +337,7 @@ class Unit:
     def number(self, text):
         """0.5 is a float in Metal; 0.5h a half."""
         if re.match(r"0[xX]", text):
-            return text
+            return text + "f" if re.search(r"[pP][+-]?\d+$", text) else text
         match = re.fullmatch(r"([\d.']+(?:[eE][+-]?\d+)?)(h|H|bf|BF)", text)
         if match:
             value = match.group(1) if re.search("[.eE]", match.group(1)) else match.group(1) + ".0"
@@ -329,16 +345,51 @@ class Unit:
         return text + "f" if re.fullmatch(r"(\d[\d']*\.[\d']*|\.\d[\d']*)([eE][+-]?\d+)?|\d[\d']*[eE][+-]?\d+",
                                           text) else text
 
+    def swizzles(self, tokens, i, out):
+        """v.xyz.yx and what else of v follows: lvalues where the whole is assigned to. The index behind it."""
+        end, parts = i, []
+        while end + 1 < len(tokens):
+            if tokens[end].text in (".", "->") and self.swizzle(tokens, end):
+                last = end
+            elif tokens[end].text == "[":
+                last = close_of(tokens, end) - 1
+            elif tokens[end].text != "." or len(tokens[end + 1].text) != 1 or \
+                    end + 2 < len(tokens) and tokens[end + 2].text == "(":
+                break
+            else:
+                last = end
+            parts.append(tokens[end:last + 2])
+            end = last + 2
+        shift = text_of(tokens[end:end + 2]).strip() == ">>="  # two tokens, for templates' sake
+        assigned = shift or end < len(tokens) and tokens[end].text in ASSIGNMENTS
+        of_vector = False
+        for part in parts:
+            letter, lanes = part[1].text, self.lanes_of(part[1].text)
+            if part[0].text == "[":
+                out.append(self.code(part))
+            elif lanes:
+                call = "refer" if assigned else "lanes"
+                out.append(f"{part[0].space}{part[0].text}{call}(::msl::lanes<{lanes}>{{}})")
+            elif assigned and of_vector and any(letter in known for known in COMPONENTS):
+                out.append(f"[{next(known.index(letter) for known in COMPONENTS if letter in known)}]")
+            else:
+                out.append(text_of(part))
+            of_vector = bool(lanes) and part[1].text not in self.member_names
+        return end
+
     def swizzle(self, tokens, i):
         """'0, 1' for .xy at i; None for another member."""
         if i + 1 >= len(tokens) or tokens[i + 1].kind != "name":
             return None
-        name = tokens[i + 1].text
-        if len(name) < 2 or len(name) > 4 or i + 2 < len(tokens) and tokens[i + 2].text == "(":
+        if i + 2 < len(tokens) and tokens[i + 2].text == "(":
             return None
-        for letters in COMPONENTS:
-            if all(c in letters for c in name):
-                return ", ".join(str(letters.index(c)) for c in name)
+        return self.lanes_of(tokens[i + 1].text)
+
+    def lanes_of(self, name):
+        if 2 <= len(name) <= 4:
+            for letters in COMPONENTS:
+                if all(c in letters for c in name):
+                    return ", ".join(str(letters.index(c)) for c in name)
         return None
 
     def threadgroup_declaration(self, tokens, i):

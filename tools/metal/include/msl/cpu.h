@@ -6,8 +6,8 @@
 // Reading what another lane has left is the runtime's business, no access of the kernel.
 #define MSL_UNWATCHED __attribute__((no_sanitize("thread", "address")))
 #define MSL_UNCHECKED __attribute__((no_sanitize("thread", "address"), noinline))
-// The caller's line, for reports.
-#define MSL_HERE ::msl::site here = {__builtin_FILE(), __builtin_LINE()}
+// The caller's place: the line is for reports, the column tells two operations of one line apart.
+#define MSL_HERE ::msl::site here = {__builtin_FILE(), __builtin_LINE(), __builtin_COLUMN()}
 
 #ifdef MSL_COUNT
 namespace msl {
@@ -26,10 +26,10 @@ inline void simdgroup_barrier(mem_flags flags, MSL_HERE)
 }
 
 // One value of each lane of the simdgroup.
-template <class T> struct shared_values {
+template <class T> struct msl_shared_values {
     ::msl::meeting m;
     static_assert(sizeof(T) <= ::msl::SLOT_BYTES, "a simdgroup operation on so large a type");
-    shared_values(const T &value, ::msl::site here)
+    msl_shared_values(const T &value, ::msl::site here)
         : m(::msl::meet((const void *)&value, sizeof value, ::msl::SIMD_EXCHANGE, false, here))
     {
     }
@@ -44,62 +44,66 @@ template <class T> struct shared_values {
     }
 };
 
-template <class T> T simd_shuffle(T value, ushort lane, MSL_HERE) { return shared_values<T>(value, here).of(lane); }
-template <class T> T simd_broadcast(T value, ushort lane, MSL_HERE) { return shared_values<T>(value, here).of(lane); }
+template <class T> T simd_shuffle(T value, ushort lane, MSL_HERE) { return msl_shared_values<T>(value, here).of(lane); }
+template <class T> T simd_broadcast(T value, ushort lane, MSL_HERE)
+{
+    return msl_shared_values<T>(value, here).of(lane);
+}
 template <class T> T simd_broadcast_first(T value, MSL_HERE)
 {
-    shared_values<T> all(value, here);
+    msl_shared_values<T> all(value, here);
     return all.of(uint(__builtin_ctz(all.m.active)));
 }
 template <class T> T simd_shuffle_xor(T value, ushort mask, MSL_HERE)
 {
-    shared_values<T> all(value, here);
+    msl_shared_values<T> all(value, here);
     return all.of(all.m.lane ^ mask);
 }
 template <class T> T simd_shuffle_down(T value, ushort delta, MSL_HERE)
 {
-    shared_values<T> all(value, here);
+    msl_shared_values<T> all(value, here);
     return all.m.lane + delta < 32 ? all.of(all.m.lane + delta) : value;
 }
 template <class T> T simd_shuffle_up(T value, ushort delta, MSL_HERE)
 {
-    shared_values<T> all(value, here);
+    msl_shared_values<T> all(value, here);
     return all.m.lane >= delta ? all.of(all.m.lane - delta) : value;
 }
 template <class T> T simd_shuffle_and_fill_down(T value, T fill, ushort delta, MSL_HERE)
 {
-    shared_values<T> all(value, here), filling(fill, here);
+    msl_shared_values<T> all(value, here), filling(fill, here);
     uint from = all.m.lane + delta;
     return from < 32 ? all.of(from) : filling.of(from % 32);
 }
 template <class T> T simd_shuffle_and_fill_up(T value, T fill, ushort delta, MSL_HERE)
 {
-    shared_values<T> all(value, here), filling(fill, here);
+    msl_shared_values<T> all(value, here), filling(fill, here);
     return all.m.lane >= delta ? all.of(all.m.lane - delta) : filling.of(all.m.lane + 32 - delta);
 }
 template <class T> T simd_shuffle_rotate_down(T value, ushort delta, MSL_HERE)
 {
-    shared_values<T> all(value, here);
+    msl_shared_values<T> all(value, here);
     return all.of((all.m.lane + delta) % 32);
 }
 template <class T> T simd_shuffle_rotate_up(T value, ushort delta, MSL_HERE)
 {
-    shared_values<T> all(value, here);
+    msl_shared_values<T> all(value, here);
     return all.of((all.m.lane - delta) % 32);
 }
 template <class T> T quad_shuffle_xor(T value, ushort mask, MSL_HERE)
 {
-    shared_values<T> all(value, here);
+    msl_shared_values<T> all(value, here);
     return all.of(all.m.lane ^ (mask & 3));
 }
 template <class T> T quad_broadcast(T value, ushort lane, MSL_HERE)
 {
-    shared_values<T> all(value, here);
+    msl_shared_values<T> all(value, here);
     return all.of(all.m.lane / 4 * 4 + lane);
 }
 
 // Reductions over the lanes that take part, in the order of the lanes.
-template <class T, class F> MSL_UNCHECKED T fold(const shared_values<T> &all, uint begin, uint end, T start, F join)
+template <class T, class F>
+MSL_UNCHECKED T msl_fold(const msl_shared_values<T> &all, uint begin, uint end, T start, F join)
 {
     T result = start;
     for (uint lane = begin; lane < end; lane++)
@@ -109,8 +113,8 @@ template <class T, class F> MSL_UNCHECKED T fold(const shared_values<T> &all, ui
 #define MSL_REDUCTION(name, begin, end, start, joined)                                                                 \
     template <class T> T name(T value, MSL_HERE)                                                                       \
     {                                                                                                                  \
-        shared_values<T> all(value, here);                                                                             \
-        return fold(all, begin, end, T(start), [](T a, T b) MSL_UNWATCHED { return T(joined); });                      \
+        msl_shared_values<T> all(value, here);                                                                         \
+        return msl_fold(all, begin, end, T(start), [](T a, T b) MSL_UNWATCHED { return T(joined); });                  \
     }
 MSL_REDUCTION(simd_sum, 0, 32, 0, a + b)
 MSL_REDUCTION(simd_product, 0, 32, 1, a *b)
@@ -134,7 +138,7 @@ struct simd_vote {
 };
 inline simd_vote simd_ballot(bool value, MSL_HERE)
 {
-    shared_values<bool> all(value, here);
+    msl_shared_values<bool> all(value, here);
     ulong bits = 0;
     for (uint lane = 0; lane < 32; lane++)
         if (all.active(lane) && all.of(lane)) bits |= 1ul << lane;
@@ -142,13 +146,13 @@ inline simd_vote simd_ballot(bool value, MSL_HERE)
 }
 inline bool simd_is_first(MSL_HERE)
 {
-    shared_values<bool> all(true, here);
+    msl_shared_values<bool> all(true, here);
     return all.m.lane == uint(__builtin_ctz(all.m.active));
 }
 inline bool simd_any(bool value, MSL_HERE) { return simd_ballot(value, here).bits != 0; }
 inline bool simd_all(bool value, MSL_HERE) { return simd_ballot(!value, here).bits == 0; }
 
-template <class A, class B> struct matrix_operands {
+template <class A, class B> struct msl_matrix_operands {
     vec<A, 2> a;
     vec<B, 2> b;
 };
@@ -158,14 +162,14 @@ MSL_UNCHECKED void simdgroup_multiply_accumulate(simdgroup_matrix<D, 8, 8> &d, c
                                                  const simdgroup_matrix<B, 8, 8> &b, const simdgroup_matrix<C, 8, 8> &c,
                                                  MSL_HERE)
 {
-    typedef matrix_operands<A, B> operands;
+    typedef msl_matrix_operands<A, B> operands;
     operands given = {a.mine, b.mine};
     ::msl::meeting m = ::msl::meet((const void *)&given, sizeof given, ::msl::SIMD_MATRIX, false, here);
-    uint row = matrix_row(m.lane), column = matrix_column(m.lane);
+    uint row = msl_matrix_row(m.lane), column = msl_matrix_column(m.lane);
     float sum[2] = {float(c.mine.at[0]), float(c.mine.at[1])};
     for (uint k = 0; k < 8; k++) {
-        float left = float(((const operands *)m.slot[matrix_lane(row, k)])->a.at[k % 2]);
-        const operands *right = (const operands *)m.slot[matrix_lane(k, column)];
+        float left = float(((const operands *)m.slot[msl_matrix_lane(row, k)])->a.at[k % 2]);
+        const operands *right = (const operands *)m.slot[msl_matrix_lane(k, column)];
         sum[0] += left * float(right->b.at[0]);
         sum[1] += left * float(right->b.at[1]);
     }
@@ -182,17 +186,17 @@ template <class T> struct atomic {
     T value;
 };
 typedef atomic<bool> atomic_bool;
-template <class T> T value_of(const volatile atomic<T> *a)
+template <class T> T msl_value_of(const volatile atomic<T> *a)
 {
     T value;
     __atomic_load((const T *)&a->value, &value, __ATOMIC_RELAXED);
     return value;
 }
-template <class T> void set_value(volatile atomic<T> *a, T value)
+template <class T> void msl_set_value(volatile atomic<T> *a, T value)
 {
     __atomic_store((T *)&a->value, &value, __ATOMIC_RELAXED);
 }
-template <class T> bool replace_value(volatile atomic<T> *a, T *expected, T value)
+template <class T> bool msl_replace_value(volatile atomic<T> *a, T *expected, T value)
 {
     return __atomic_compare_exchange((T *)&a->value, expected, &value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }

@@ -66,15 +66,15 @@ template <class T> struct atomic {
     static_assert(sizeof(T) == 4, "atomic_bool is not there in CUDA");
     T value;
 };
-template <class T> __device__ T value_of(const volatile atomic<T> *a)
+template <class T> __device__ T msl_value_of(const volatile atomic<T> *a)
 {
     return a->value;
 }
-template <class T> __device__ void set_value(volatile atomic<T> *a, T value)
+template <class T> __device__ void msl_set_value(volatile atomic<T> *a, T value)
 {
     a->value = value;
 }
-template <class T> __device__ bool replace_value(volatile atomic<T> *a, T *expected, T value)
+template <class T> __device__ bool msl_replace_value(volatile atomic<T> *a, T *expected, T value)
 {
     const uint was = ::atomicCAS((uint *)&a->value, as_type<uint>(*expected), as_type<uint>(value));
     const bool done = was == as_type<uint>(*expected);
@@ -87,7 +87,7 @@ template <class T> __device__ bool replace_value(volatile atomic<T> *a, T *expec
 namespace metal
 {
 template <class T>
-__device__ T atomic_fetch_add_explicit(volatile atomic<T> *a, typename exactly<T>::type y, memory_order)
+__device__ T atomic_fetch_add_explicit(volatile atomic<T> *a, typename msl_exactly<T>::type y, memory_order)
 {
     return ::atomicAdd((T *)&a->value, y);
 }

@@ -8,17 +8,33 @@ namespace metal {
 #define MSL_MATH_1(name, value)                                                                                        \
     MSL_FUNCTION float name(float x) { return value; }                                                                 \
     MSL_FUNCTION half name(half h) { return half(name(float(h))); }                                                    \
+    MSL_EACH_1(name)
+#define MSL_EACH_1(name)                                                                                               \
     template <class T, int N> MSL_FUNCTION vec<T, N> name(vec<T, N> v)                                                 \
     {                                                                                                                  \
         for (int i = 0; i < N; i++) v.at[i] = name(v.at[i]);                                                           \
         return v;                                                                                                      \
     }
-#define MSL_EACH_2(name)                                                                                               \
-    template <class A, class B> MSL_FUNCTION paired<A, B> name(const A &a, const B &b)                                 \
+// Below 1, however small a negative x is.
+#define MSL_FRACT                                                                                                      \
+    MSL_FUNCTION float fract(float x)                                                                                  \
     {                                                                                                                  \
-        typedef typename shape<paired<A, B>>::scalar S;                                                                \
-        paired<A, B> r;                                                                                                \
-        for (int i = 0; i < shape<paired<A, B>>::count; i++) r.at[i] = name(component<S>(a, i), component<S>(b, i));   \
+        const float part = x - ::floorf(x);                                                                            \
+        return part >= 1.0f ? 0x1.fffffep-1f : part;                                                                   \
+    }                                                                                                                  \
+    MSL_FUNCTION half fract(half h)                                                                                    \
+    {                                                                                                                  \
+        const float part = float(half(float(h) - ::floorf(float(h))));                                                 \
+        return half(part >= 1.0f ? 0x1.ffcp-1f : part);                                                                \
+    }                                                                                                                  \
+    MSL_EACH_1(fract)
+#define MSL_EACH_2(name)                                                                                               \
+    template <class A, class B> MSL_FUNCTION msl_paired<A, B> name(const A &a, const B &b)                             \
+    {                                                                                                                  \
+        typedef typename msl_shape<msl_paired<A, B>>::scalar S;                                                        \
+        msl_paired<A, B> r;                                                                                            \
+        for (int i = 0; i < msl_shape<msl_paired<A, B>>::count; i++)                                                   \
+            r.at[i] = name(msl_component<S>(a, i), msl_component<S>(b, i));                                            \
         return r;                                                                                                      \
     }
 #define MSL_MATH_2(name, value)                                                                                        \
@@ -35,13 +51,13 @@ namespace metal {
     MSL_MATH_1(ceil, ::ceilf(x))                                                                                       \
     MSL_MATH_1(cos, ::cosf(x))                                                                                         \
     MSL_MATH_1(cosh, ::coshf(x))                                                                                       \
-    MSL_MATH_1(cospi, ::cosf(float(M_PI) * ::fmodf(x, 2.0f)))                                                          \
+    MSL_MATH_1(cospi, float(::cos(3.14159265358979323846 * ::fmodf(x, 2.0f))))                                         \
     MSL_MATH_1(exp, ::expf(x))                                                                                         \
     MSL_MATH_1(exp10, ::powf(10.0f, x))                                                                                \
     MSL_MATH_1(exp2, ::exp2f(x))                                                                                       \
     MSL_MATH_1(fabs, ::fabsf(x))                                                                                       \
     MSL_MATH_1(floor, ::floorf(x))                                                                                     \
-    MSL_MATH_1(fract, x - ::floorf(x))                                                                                 \
+    MSL_FRACT                                                                                                          \
     MSL_MATH_1(log, ::logf(x))                                                                                         \
     MSL_MATH_1(log10, ::log10f(x))                                                                                     \
     MSL_MATH_1(log2, ::log2f(x))                                                                                       \
@@ -52,11 +68,11 @@ namespace metal {
     MSL_MATH_1(sign, float((x > 0.0f) - (x < 0.0f)))                                                                   \
     MSL_MATH_1(sin, ::sinf(x))                                                                                         \
     MSL_MATH_1(sinh, ::sinhf(x))                                                                                       \
-    MSL_MATH_1(sinpi, ::sinf(float(M_PI) * ::fmodf(x, 2.0f)))                                                          \
+    MSL_MATH_1(sinpi, float(::sin(3.14159265358979323846 * ::fmodf(x, 2.0f))))                                         \
     MSL_MATH_1(sqrt, ::sqrtf(x))                                                                                       \
     MSL_MATH_1(tan, ::tanf(x))                                                                                         \
     MSL_MATH_1(tanh, ::tanhf(x))                                                                                       \
-    MSL_MATH_1(tanpi, ::tanf(float(M_PI) * ::fmodf(x, 1.0f)))                                                          \
+    MSL_MATH_1(tanpi, float(::tan(3.14159265358979323846 * ::fmodf(x, 1.0f))))                                         \
     MSL_MATH_1(trunc, ::truncf(x))                                                                                     \
     MSL_MATH_2(atan2, ::atan2f(x, y))                                                                                  \
     MSL_MATH_2(copysign, ::copysignf(x, y))                                                                            \
@@ -94,14 +110,15 @@ MSL_FUNCTION float smoothstep(float a, float b, float x)
 MSL_FUNCTION half smoothstep(half a, half b, half x) { return half(smoothstep(float(a), float(b), float(x))); }
 // Three arguments of which one at least is a vector; scalars stand for all components.
 template <class A, class B, class C>
-using combined = enable_if_t<shape<A>::is_vector || shape<B>::is_vector || shape<C>::is_vector, wider<wider<A, B>, C>>;
+using msl_combined = enable_if_t<msl_shape<A>::is_vector || msl_shape<B>::is_vector || msl_shape<C>::is_vector,
+                                 msl_wider<msl_wider<A, B>, C>>;
 #define MSL_EACH_3(name)                                                                                               \
-    template <class A, class B, class C> MSL_FUNCTION combined<A, B, C> name(const A &a, const B &b, const C &c)       \
+    template <class A, class B, class C> MSL_FUNCTION msl_combined<A, B, C> name(const A &a, const B &b, const C &c)   \
     {                                                                                                                  \
-        typedef typename shape<combined<A, B, C>>::scalar S;                                                           \
-        combined<A, B, C> r;                                                                                           \
-        for (int i = 0; i < shape<combined<A, B, C>>::count; i++)                                                      \
-            r.at[i] = name(component<S>(a, i), component<S>(b, i), component<S>(c, i));                                \
+        typedef typename msl_shape<msl_combined<A, B, C>>::scalar S;                                                   \
+        msl_combined<A, B, C> r;                                                                                       \
+        for (int i = 0; i < msl_shape<msl_combined<A, B, C>>::count; i++)                                              \
+            r.at[i] = name(msl_component<S>(a, i), msl_component<S>(b, i), msl_component<S>(c, i));                    \
         return r;                                                                                                      \
     }
 MSL_EACH_3(fma)
@@ -146,6 +163,8 @@ MSL_EACH_2(max)
 MSL_EACH_2(min)
 #undef MSL_EACH_2
 #undef MSL_MATH_1
+#undef MSL_EACH_1
+#undef MSL_FRACT
 #undef MSL_MATH_2
 MSL_EACH_3(clamp)
 MSL_EACH_3(max3)
@@ -162,11 +181,11 @@ template <class T, int N> MSL_FUNCTION vec<T, N> abs(vec<T, N> v)
 MSL_FUNCTION float select(float a, float b, bool c) { return c ? b : a; }
 MSL_FUNCTION half select(half a, half b, bool c) { return c ? b : a; }
 // Scalars stand for all components of a and b; the condition has one a component.
-template <class A, class B, int N> MSL_FUNCTION paired<A, B> select(const A &a, const B &b, const vec<bool, N> &c)
+template <class A, class B, int N> MSL_FUNCTION msl_paired<A, B> select(const A &a, const B &b, const vec<bool, N> &c)
 {
-    typedef typename shape<paired<A, B>>::scalar S;
-    paired<A, B> r;
-    for (int i = 0; i < N; i++) r.at[i] = c.at[i] ? component<S>(b, i) : component<S>(a, i);
+    typedef typename msl_shape<msl_paired<A, B>>::scalar S;
+    msl_paired<A, B> r;
+    for (int i = 0; i < N; i++) r.at[i] = c.at[i] ? msl_component<S>(b, i) : msl_component<S>(a, i);
     return r;
 }
 template <class T, int N> MSL_FUNCTION vec<T, N> select(const vec<T, N> &a, const vec<T, N> &b, bool c)
@@ -211,11 +230,11 @@ template <int N> MSL_FUNCTION bool all(vec<bool, N> v)
     return result;
 }
 
-template <class A, class B> MSL_FUNCTION typename shape<paired<A, B>>::scalar dot(const A &a, const B &b)
+template <class A, class B> MSL_FUNCTION typename msl_shape<msl_paired<A, B>>::scalar dot(const A &a, const B &b)
 {
-    typedef typename shape<paired<A, B>>::scalar T;
+    typedef typename msl_shape<msl_paired<A, B>>::scalar T;
     T sum = T(0);
-    for (int i = 0; i < shape<paired<A, B>>::count; i++) sum += component<T>(a, i) * component<T>(b, i);
+    for (int i = 0; i < msl_shape<msl_paired<A, B>>::count; i++) sum += msl_component<T>(a, i) * msl_component<T>(b, i);
     return sum;
 }
 template <class T, int N> MSL_FUNCTION T length_squared(const vec<T, N> &v) { return dot(v, v); }
@@ -232,8 +251,8 @@ template <class T> MSL_FUNCTION vec<T, 3> cross(const vec<T, 3> &a, const vec<T,
 }
 
 // Bits of an integer of any width; the result has the operand's type.
-template <class T> using integer = enable_if_t<is_integral_v<T> && !is_same_v<T, bool>, T>;
-template <class T> using bits_of = std::make_unsigned_t<T>;
+template <class T> using msl_integer = enable_if_t<is_integral_v<T> && !is_same_v<T, bool>, T>;
+template <class T> using msl_bits_of = std::make_unsigned_t<T>;
 #ifdef __CUDA_ARCH__
 #define MSL_POPCOUNT(x) __popcll(x)
 #define MSL_CLZ(x) __clzll((long long)(x))
@@ -243,32 +262,37 @@ template <class T> using bits_of = std::make_unsigned_t<T>;
 #define MSL_CLZ(x) __builtin_clzll(x)
 #define MSL_CTZ(x) __builtin_ctzll(x)
 #endif
-template <class T> MSL_FUNCTION integer<T> popcount(T x) { return T(MSL_POPCOUNT(bits_of<T>(x))); }
-template <class T> MSL_FUNCTION integer<T> clz(T x)
+template <class T> MSL_FUNCTION msl_integer<T> popcount(T x) { return T(MSL_POPCOUNT(msl_bits_of<T>(x))); }
+template <class T> MSL_FUNCTION msl_integer<T> clz(T x)
 {
-    return T(x == 0 ? sizeof(T) * 8 : MSL_CLZ(bits_of<T>(x)) - (64 - sizeof(T) * 8));
+    return T(x == 0 ? sizeof(T) * 8 : MSL_CLZ(msl_bits_of<T>(x)) - (64 - sizeof(T) * 8));
 }
-template <class T> MSL_FUNCTION integer<T> ctz(T x)
+template <class T> MSL_FUNCTION msl_integer<T> ctz(T x)
 {
-    return T(x == 0 ? sizeof(T) * 8 : MSL_CTZ(bits_of<T>(x)));
+    return T(x == 0 ? sizeof(T) * 8 : MSL_CTZ(msl_bits_of<T>(x)));
 }
 #undef MSL_POPCOUNT
 #undef MSL_CLZ
 #undef MSL_CTZ
-template <class T> MSL_FUNCTION integer<T> reverse_bits(T x)
+template <class T> MSL_FUNCTION msl_integer<T> reverse_bits(T x)
 {
     constexpr int WIDTH = int(sizeof(T) * 8);
-    bits_of<T> r = 0;
-    for (int i = 0; i < WIDTH; i++) r = bits_of<T>(r | bits_of<T>((bits_of<T>(x) >> i & 1) << (WIDTH - 1 - i)));
+    msl_bits_of<T> r = 0;
+    for (int i = 0; i < WIDTH; i++)
+        r = msl_bits_of<T>(r | msl_bits_of<T>((msl_bits_of<T>(x) >> i & 1) << (WIDTH - 1 - i)));
     return T(r);
 }
-template <class T> MSL_FUNCTION integer<T> rotate(T x, T n)
+template <class T> MSL_FUNCTION msl_integer<T> rotate(T x, T n)
 {
     constexpr int WIDTH = int(sizeof(T) * 8);
     int by = int(n) & (WIDTH - 1);
-    return T(by == 0 ? bits_of<T>(x) : bits_of<T>(bits_of<T>(x) << by | bits_of<T>(x) >> (WIDTH - by)));
+    return T(by == 0 ? msl_bits_of<T>(x) : msl_bits_of<T>(msl_bits_of<T>(x) << by | msl_bits_of<T>(x) >> (WIDTH - by)));
 }
-template <class T> MSL_FUNCTION integer<T> absdiff(T a, T b) { return a < b ? T(b - a) : T(a - b); }
+template <class T> MSL_FUNCTION msl_bits_of<msl_integer<T>> absdiff(T a, T b)
+{
+    typedef msl_bits_of<T> U;
+    return a < b ? U(U(b) - U(a)) : U(U(a) - U(b));
+}
 #define MSL_BITS_EACH(name)                                                                                            \
     template <class T, int N> MSL_FUNCTION vec<T, N> name(vec<T, N> v)                                                 \
     {                                                                                                                  \
@@ -295,8 +319,9 @@ MSL_FUNCTION uint insert_bits(uint base, uint insert, uint offset, uint bits)
 }
 MSL_FUNCTION uint mulhi(uint a, uint b) { return uint(ulong(a) * b >> 32); }
 MSL_FUNCTION int mulhi(int a, int b) { return int(long(a) * b >> 32); }
-MSL_FUNCTION int mad24(int a, int b, int c) { return a * b + c; }
+// The low 32 bits.
+MSL_FUNCTION int mad24(int a, int b, int c) { return int(uint(a) * uint(b) + uint(c)); }
 MSL_FUNCTION uint mad24(uint a, uint b, uint c) { return a * b + c; }
-MSL_FUNCTION int mul24(int a, int b) { return a * b; }
+MSL_FUNCTION int mul24(int a, int b) { return int(uint(a) * uint(b)); }
 MSL_FUNCTION uint mul24(uint a, uint b) { return a * b; }
 } // namespace metal

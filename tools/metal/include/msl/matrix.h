@@ -12,15 +12,15 @@ namespace metal
 {
 // An 8x8 matrix spread over the 32 lanes, two neighbours of a row to a lane, as Apple's GPUs keep it: with lane bits
 // edcba, the row is e c b, the first column d a 0.
-MSL_FUNCTION uint matrix_row(uint lane)
+MSL_FUNCTION uint msl_matrix_row(uint lane)
 {
     return (lane >> 4 & 1) << 2 | (lane >> 1 & 3);
 }
-MSL_FUNCTION uint matrix_column(uint lane)
+MSL_FUNCTION uint msl_matrix_column(uint lane)
 {
     return (lane >> 3 & 1) << 2 | (lane & 1) << 1;
 }
-MSL_FUNCTION uint matrix_lane(uint row, uint column)
+MSL_FUNCTION uint msl_matrix_lane(uint row, uint column)
 {
     return (row >> 2) << 4 | (column >> 2) << 3 | (row & 3) << 1 | (column >> 1 & 1);
 }
@@ -31,7 +31,7 @@ template <class T, int Columns, int Rows> struct simdgroup_matrix {
     simdgroup_matrix() = default;
     explicit MSL_DEVICE_ONLY simdgroup_matrix(T diagonal)
     {
-        uint row = matrix_row(::msl::lane()), column = matrix_column(::msl::lane());
+        uint row = msl_matrix_row(::msl::lane()), column = msl_matrix_column(::msl::lane());
         mine = vec<T, 2>(row == column ? diagonal : T(0), row == column + 1 ? diagonal : T(0));
     }
     MSL_DEVICE_ONLY vec<T, 2> &thread_elements()
@@ -56,7 +56,7 @@ MSL_DEVICE_ONLY void simdgroup_load(simdgroup_matrix<T, 8, 8> &m, P *from, ulong
 {
     static_assert(is_same_v<T, remove_cv_t<P>>, "simdgroup_load from memory of another type");
     for (uint k = 0; k < 2; k++) {
-        ulong row = matrix_row(::msl::lane()), column = matrix_column(::msl::lane()) + k;
+        ulong row = msl_matrix_row(::msl::lane()), column = msl_matrix_column(::msl::lane()) + k;
         m.mine.at[k] = transposed ? from[(origin.y + column) * stride + origin.x + row]
                                   : from[(origin.y + row) * stride + origin.x + column];
     }
@@ -67,7 +67,7 @@ MSL_DEVICE_ONLY void simdgroup_store(const simdgroup_matrix<T, 8, 8> &m, P *to, 
 {
     static_assert(is_same_v<T, P>, "simdgroup_store to memory of another type");
     for (uint k = 0; k < 2; k++) {
-        ulong row = matrix_row(::msl::lane()), column = matrix_column(::msl::lane()) + k;
+        ulong row = msl_matrix_row(::msl::lane()), column = msl_matrix_column(::msl::lane()) + k;
         (transposed ? to[(origin.y + column) * stride + origin.x + row]
                     : to[(origin.y + row) * stride + origin.x + column]) = m.mine.at[k];
     }

@@ -70,8 +70,8 @@ template <class P> MSL_FUNCTION P from_address(void *address)
 }
 template <class P> MSL_FUNCTION P from_position(const triple &v)
 {
-    if constexpr (metal::shape<std::remove_cv_t<P>>::count == 3) return std::remove_cv_t<P>(v.x, v.y, v.z);
-    else if constexpr (metal::shape<std::remove_cv_t<P>>::count == 2) return std::remove_cv_t<P>(v.x, v.y);
+    if constexpr (metal::msl_shape<std::remove_cv_t<P>>::count == 3) return std::remove_cv_t<P>(v.x, v.y, v.z);
+    else if constexpr (metal::msl_shape<std::remove_cv_t<P>>::count == 2) return std::remove_cv_t<P>(v.x, v.y);
     else return (P)v.x;
 }
 template <class P> MSL_FUNCTION P from_position(uint32_t v) { return (P)v; }
@@ -123,7 +123,7 @@ template <class T, int Number> inline T &threadgroup_variable(const group &g)
 constexpr size_t SLOT_BYTES = 64;
 struct site {
     const char *file;
-    int line;
+    int line, column;
 };
 // What lanes of a simdgroup gave to an operation; valid until this lane's next one but one.
 struct meeting {

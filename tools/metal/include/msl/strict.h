@@ -292,7 +292,8 @@ MSL_INTS(MSL_1, clz)
 MSL_INTS(MSL_1, ctz)
 MSL_INTS(MSL_1, popcount)
 MSL_INTS(MSL_1, reverse_bits)
-MSL_SCALARS(MSL_2, absdiff)
+#define MSL_DIFFERENCE(T, name) make_unsigned_t<T> name(T, T);
+MSL_SCALARS(MSL_DIFFERENCE, absdiff)
 int mulhi(int, int);
 uint mulhi(uint, uint);
 MSL_SCALARS(MSL_2, rotate)
@@ -341,6 +342,7 @@ template <class T, int C, int R> struct matrix {
     matrix() = default;
     explicit matrix(T);
     template <class U> explicit matrix(matrix<U, C, R>);
+    template <class... V, class = enable_if_t<sizeof...(V) == C * R && (C * R > C)>, class = void> matrix(V...);
     template <class... V, class = enable_if_t<sizeof...(V) == C>> matrix(V...);
     vec<T, R> &operator[](int);
     const vec<T, R> &operator[](int) const;
@@ -357,7 +359,12 @@ MSL_MATRICES(half)
 template <class T, int C, int R> matrix<T, C, R> operator+(matrix<T, C, R>, matrix<T, C, R>);
 template <class T, int C, int R> matrix<T, C, R> operator-(matrix<T, C, R>, matrix<T, C, R>);
 template <class T, int C, int R> matrix<T, C, R> &operator+=(matrix<T, C, R> &, matrix<T, C, R>);
+template <class T, int C, int R> matrix<T, C, R> &operator-=(matrix<T, C, R> &, matrix<T, C, R>);
+template <class T, int C, int R> matrix<T, C, R> operator-(matrix<T, C, R>);
 template <class T, int C, int R> matrix<T, C, R> operator*(matrix<T, C, R>, T);
+template <class T, int C, int R> matrix<T, C, R> &operator*=(matrix<T, C, R> &, T);
+template <class T, int C, int R> matrix<T, C, R> &operator*=(matrix<T, C, R> &, matrix<T, C, C>);
+template <class T, int N> T determinant(matrix<T, N, N>);
 template <class T, int C, int R> matrix<T, C, R> operator*(T, matrix<T, C, R>);
 template <class T, int C, int R> vec<T, R> operator*(matrix<T, C, R>, vec<T, C>);
 template <class T, int C, int R> vec<T, C> operator*(vec<T, R>, matrix<T, C, R>);

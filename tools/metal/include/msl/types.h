@@ -2,7 +2,8 @@
 //
 // Vectors are structs of aligned components. Swizzles are not members here: the translator writes v.xy as
 // v.lanes(::msl::lanes<0, 1>{}), and v.xy = e as v.refer(...) = e, so that no compiler has to see 340 names a type.
-// half is the compiler's own 16-bit float, which rounds after every operation as Metal's does.
+// half is the compiler's own 16-bit float, which rounds after every operation as Metal's does
+// (-ffloat16-excess-precision=none). Names of our own begin with msl_: a program's are in the same namespace.
 #pragma once
 #include <math.h>
 #include <stddef.h>
@@ -19,6 +20,21 @@
 #define MSL_FUNCTION inline __attribute__((always_inline))
 #define MSL_DEVICE_ONLY
 #endif
+
+// Metal has M_PI_F and the like; these are names as others are.
+#undef M_E
+#undef M_LOG2E
+#undef M_LOG10E
+#undef M_LN2
+#undef M_LN10
+#undef M_PI
+#undef M_PI_2
+#undef M_PI_4
+#undef M_1_PI
+#undef M_2_PI
+#undef M_2_SQRTPI
+#undef M_SQRT2
+#undef M_SQRT1_2
 
 namespace msl {
 template <int... I> struct lanes {
@@ -82,7 +98,13 @@ template <> struct is_floating_point<half> : true_type {
 template <> struct is_floating_point<bfloat> : true_type {
 };
 template <class T> constexpr bool is_floating_point_v = is_floating_point<T>::value;
-template <class T> struct is_arithmetic : std::bool_constant<std::is_integral_v<T> || is_floating_point_v<T>> {
+// A constant computed from function constants is a struct that converts to its value.
+template <class T, class = void> struct msl_is_derived : false_type {
+};
+template <class T> struct msl_is_derived<T, std::void_t<typename T::msl_value>> : true_type {
+};
+template <class T>
+struct is_arithmetic : std::bool_constant<std::is_integral_v<T> || is_floating_point_v<T> || msl_is_derived<T>::value> {
 };
 template <class T> constexpr bool is_arithmetic_v = is_arithmetic<T>::value;
 
@@ -95,21 +117,32 @@ template <class To, class From> MSL_FUNCTION To as_type(From from)
 }
 
 template <class T, int N> struct vec;
+template <class T, int N> struct msl_packed_vec;
 
-// What a vector is made of: its components' type and their number; a scalar is one component.
-template <class X> struct shape {
+// A struct's member that is called xy, as the translator asks for it.
+#define MSL_MEMBER(name, ...)                                                                                          \
+    MSL_FUNCTION auto &lanes(::msl::lanes<__VA_ARGS__>) { return this->name; }                                         \
+    MSL_FUNCTION const auto &lanes(::msl::lanes<__VA_ARGS__>) const { return this->name; }                             \
+    MSL_FUNCTION auto &refer(::msl::lanes<__VA_ARGS__>) { return this->name; }
+
+// What a vector is made of, packed or not: its components' type and their number; a scalar is one component.
+template <class X> struct msl_shape {
     typedef X scalar;
+    typedef X vector;
     static constexpr int count = 1;
     static constexpr bool is_vector = false;
 };
-template <class T, int N> struct shape<vec<T, N>> {
+template <class T, int N> struct msl_shape<vec<T, N>> {
     typedef T scalar;
+    typedef vec<T, N> vector;
     static constexpr int count = N;
     static constexpr bool is_vector = true;
 };
+template <class T, int N> struct msl_shape<msl_packed_vec<T, N>> : msl_shape<vec<T, N>> {
+};
 
-template <class T, int N> struct components;
-template <class T> struct alignas(2 * sizeof(T)) components<T, 2> {
+template <class T, int N> struct msl_components;
+template <class T> struct alignas(2 * sizeof(T)) msl_components<T, 2> {
     union {
         T at[2];
         struct {
@@ -120,7 +153,7 @@ template <class T> struct alignas(2 * sizeof(T)) components<T, 2> {
         };
     };
 };
-template <class T> struct alignas(4 * sizeof(T)) components<T, 3> {
+template <class T> struct alignas(4 * sizeof(T)) msl_components<T, 3> {
     union {
         T at[4];
         struct {
@@ -131,7 +164,7 @@ template <class T> struct alignas(4 * sizeof(T)) components<T, 3> {
         };
     };
 };
-template <class T> struct alignas(4 * sizeof(T)) components<T, 4> {
+template <class T> struct alignas(4 * sizeof(T)) msl_components<T, 4> {
     union {
         T at[4];
         struct {
@@ -143,9 +176,9 @@ template <class T> struct alignas(4 * sizeof(T)) components<T, 4> {
     };
 };
 
-// v.xy on the left of an assignment.
-template <class T, int N, int... I> struct lane_reference {
-    vec<T, N> &target;
+// v.xy on the left of an assignment, where v.xy.x and v.xy[0] are v's own x, too.
+template <class V, class T, int... I> struct msl_lane_reference {
+    V &target;
     typedef vec<T, sizeof...(I)> value;
     MSL_FUNCTION void operator=(const value &v) const
     {
@@ -153,14 +186,33 @@ template <class T, int N, int... I> struct lane_reference {
         ((target.at[I] = v.at[i++]), ...);
     }
     MSL_FUNCTION value get() const { return value(target.at[I]...); }
-    MSL_FUNCTION void operator+=(const value &v) const { *this = get() + v; }
-    MSL_FUNCTION void operator-=(const value &v) const { *this = get() - v; }
-    MSL_FUNCTION void operator*=(const value &v) const { *this = get() * v; }
-    MSL_FUNCTION void operator/=(const value &v) const { *this = get() / v; }
+    MSL_FUNCTION T &operator[](int i) const
+    {
+        const int places[] = {I...};
+        return target.at[places[i]];
+    }
+    template <int... J> MSL_FUNCTION auto refer(::msl::lanes<J...>) const
+    {
+        constexpr int places[] = {I...};
+        return msl_lane_reference<V, T, places[J]...>{target};
+    }
+#define MSL_ASSIGN(op)                                                                                                 \
+    MSL_FUNCTION void operator op##=(const value &v) const { *this = get() op v; }
+    MSL_ASSIGN(+)
+    MSL_ASSIGN(-)
+    MSL_ASSIGN(*)
+    MSL_ASSIGN(/)
+    MSL_ASSIGN(%)
+    MSL_ASSIGN(&)
+    MSL_ASSIGN(|)
+    MSL_ASSIGN(^)
+    MSL_ASSIGN(<<)
+    MSL_ASSIGN(>>)
+#undef MSL_ASSIGN
 };
 
-template <class T, int N> struct vec : components<T, N> {
-    using components<T, N>::at;
+template <class T, int N> struct vec : msl_components<T, N> {
+    using msl_components<T, N>::at;
 
     vec() = default;
     // A scalar fills all components, without being asked, as in Metal.
@@ -175,7 +227,7 @@ template <class T, int N> struct vec : components<T, N> {
     }
     // From parts that add up to N components: float4(v.xy, 0, 1).
     template <class A, class B, class... Rest,
-              class = enable_if_t<shape<A>::count + shape<B>::count + (0 + ... + shape<Rest>::count) == N>>
+              class = enable_if_t<msl_shape<A>::count + msl_shape<B>::count + (0 + ... + msl_shape<Rest>::count) == N>>
     MSL_FUNCTION vec(const A &a, const B &b, const Rest &...rest)
     {
         int i = 0;
@@ -186,17 +238,18 @@ template <class T, int N> struct vec : components<T, N> {
     MSL_FUNCTION T &operator[](int i) { return at[i]; }
     MSL_FUNCTION const T &operator[](int i) const { return at[i]; }
 
-    template <int... I> MSL_FUNCTION vec<T, sizeof...(I)> lanes(::msl::lanes<I...>) const
+    // const: what is assigned to it would be lost
+    template <int... I> MSL_FUNCTION const vec<T, sizeof...(I)> lanes(::msl::lanes<I...>) const
     {
         return vec<T, sizeof...(I)>(at[I]...);
     }
-    template <int... I> MSL_FUNCTION lane_reference<T, N, I...> refer(::msl::lanes<I...>) { return {*this}; }
+    template <int... I> MSL_FUNCTION msl_lane_reference<vec, T, I...> refer(::msl::lanes<I...>) { return {*this}; }
 
   private:
     template <class A> MSL_FUNCTION void put(int &i, const A &part)
     {
-        if constexpr (shape<A>::is_vector) {
-            for (int k = 0; k < shape<A>::count; k++) at[i++] = static_cast<T>(part.at[k]);
+        if constexpr (msl_shape<A>::is_vector) {
+            for (int k = 0; k < msl_shape<A>::count; k++) at[i++] = static_cast<T>(part.at[k]);
         } else {
             at[i++] = static_cast<T>(part);
         }
@@ -222,12 +275,54 @@ MSL_VECTORS(bool)
 #undef MSL_VECTORS
 
 // Vectors without alignment; they compute as the aligned ones.
-template <class T, int N> struct packed_vec {
-    T at[N];
-    packed_vec() = default;
-    MSL_FUNCTION packed_vec(const vec<T, N> &v)
+template <class T, int N> struct msl_packed_components;
+template <class T> struct msl_packed_components<T, 2> {
+    union {
+        T at[2];
+        struct {
+            T x, y;
+        };
+        struct {
+            T r, g;
+        };
+    };
+};
+template <class T> struct msl_packed_components<T, 3> {
+    union {
+        T at[3];
+        struct {
+            T x, y, z;
+        };
+        struct {
+            T r, g, b;
+        };
+    };
+};
+template <class T> struct msl_packed_components<T, 4> {
+    union {
+        T at[4];
+        struct {
+            T x, y, z, w;
+        };
+        struct {
+            T r, g, b, a;
+        };
+    };
+};
+template <class T, int N> struct msl_packed_vec : msl_packed_components<T, N> {
+    using msl_packed_components<T, N>::at;
+    msl_packed_vec() = default;
+    template <class S, class = enable_if_t<is_arithmetic_v<S>>>
+    MSL_FUNCTION msl_packed_vec(S value) : msl_packed_vec(vec<T, N>(value))
+    {
+    }
+    MSL_FUNCTION msl_packed_vec(const vec<T, N> &v)
     {
         for (int i = 0; i < N; i++) at[i] = v.at[i];
+    }
+    template <class A, class B, class... Rest>
+    MSL_FUNCTION msl_packed_vec(const A &a, const B &b, const Rest &...rest) : msl_packed_vec(vec<T, N>(a, b, rest...))
+    {
     }
     MSL_FUNCTION operator vec<T, N>() const
     {
@@ -237,11 +332,19 @@ template <class T, int N> struct packed_vec {
     }
     MSL_FUNCTION T &operator[](int i) { return at[i]; }
     MSL_FUNCTION const T &operator[](int i) const { return at[i]; }
+    template <int... I> MSL_FUNCTION const vec<T, sizeof...(I)> lanes(::msl::lanes<I...>) const
+    {
+        return vec<T, sizeof...(I)>(at[I]...);
+    }
+    template <int... I> MSL_FUNCTION msl_lane_reference<msl_packed_vec, T, I...> refer(::msl::lanes<I...>)
+    {
+        return {*this};
+    }
 };
 #define MSL_PACKED(T)                                                                                                  \
-    typedef packed_vec<T, 2> packed_##T##2;                                                                            \
-    typedef packed_vec<T, 3> packed_##T##3;                                                                            \
-    typedef packed_vec<T, 4> packed_##T##4;
+    typedef msl_packed_vec<T, 2> packed_##T##2;                                                                        \
+    typedef msl_packed_vec<T, 3> packed_##T##3;                                                                        \
+    typedef msl_packed_vec<T, 4> packed_##T##4;
 MSL_PACKED(float)
 MSL_PACKED(half)
 MSL_PACKED(bfloat)
@@ -255,28 +358,39 @@ MSL_PACKED(uint)
 
 // A vector with one of its own kind, or with a scalar; never float4 with int4.
 template <class A, class B>
-constexpr bool pairs = shape<A>::is_vector ? (shape<B>::is_vector ? is_same_v<A, B> : is_arithmetic_v<B>)
-                                           : shape<B>::is_vector &&is_arithmetic_v<A>;
-template <class A, class B> using wider = conditional_t<shape<A>::is_vector, A, B>;
-template <class A, class B> using paired = enable_if_t<pairs<A, B>, wider<A, B>>;
-template <class A, class B> using paired_bool = vec<bool, shape<paired<A, B>>::count>;
-template <class S, class X> MSL_FUNCTION S component(const X &x, int i)
+constexpr bool msl_pairs = msl_shape<A>::is_vector && msl_shape<B>::is_vector
+                               ? is_same_v<typename msl_shape<A>::vector, typename msl_shape<B>::vector>
+                               : (msl_shape<A>::is_vector &&is_arithmetic_v<B>) ||
+                                     (msl_shape<B>::is_vector && is_arithmetic_v<A>);
+template <class A, class B>
+using msl_wider = conditional_t<msl_shape<A>::is_vector, typename msl_shape<A>::vector, typename msl_shape<B>::vector>;
+template <class A, class B> using msl_paired = enable_if_t<msl_pairs<A, B>, msl_wider<A, B>>;
+template <class A, class B> using msl_paired_bool = vec<bool, msl_shape<msl_paired<A, B>>::count>;
+template <class S, class X> MSL_FUNCTION S msl_component(const X &x, int i)
 {
-    if constexpr (shape<X>::is_vector) return x.at[i];
+    if constexpr (msl_shape<X>::is_vector) return x.at[i];
     else return static_cast<S>(x);
 }
 
+// Components of 8 and 16 bits wrap; the product of two ushort would overflow int.
+template <class S> using msl_operand = conditional_t<is_unsigned_v<S> && sizeof(S) < sizeof(uint), uint, S>;
 #define MSL_ARITHMETIC(op)                                                                                             \
-    template <class A, class B> MSL_FUNCTION paired<A, B> operator op(const A &a, const B &b)                          \
+    template <class A, class B> MSL_FUNCTION msl_paired<A, B> operator op(const A &a, const B &b)                      \
     {                                                                                                                  \
-        typedef typename shape<paired<A, B>>::scalar S;                                                                \
-        paired<A, B> r;                                                                                                \
-        for (int i = 0; i < shape<paired<A, B>>::count; i++)                                                           \
-            r.at[i] = static_cast<S>(component<S>(a, i) op component<S>(b, i));                                        \
+        typedef typename msl_shape<msl_paired<A, B>>::scalar S;                                                        \
+        msl_paired<A, B> r;                                                                                            \
+        for (int i = 0; i < msl_shape<msl_paired<A, B>>::count; i++)                                                   \
+            r.at[i] =                                                                                                  \
+                static_cast<S>(msl_operand<S>(msl_component<S>(a, i)) op msl_operand<S>(msl_component<S>(b, i)));      \
         return r;                                                                                                      \
     }                                                                                                                  \
-    template <class T, int N, class B, class = paired<vec<T, N>, B>>                                                   \
+    template <class T, int N, class B, class = msl_paired<vec<T, N>, B>>                                               \
     MSL_FUNCTION vec<T, N> &operator op##=(vec<T, N> &a, const B &b)                                                   \
+    {                                                                                                                  \
+        return a = a op b;                                                                                             \
+    }                                                                                                                  \
+    template <class T, int N, class B, class = msl_paired<vec<T, N>, B>>                                               \
+    MSL_FUNCTION msl_packed_vec<T, N> &operator op##=(msl_packed_vec<T, N> &a, const B &b)                             \
     {                                                                                                                  \
         return a = a op b;                                                                                             \
     }
@@ -293,11 +407,12 @@ MSL_ARITHMETIC(>>)
 #undef MSL_ARITHMETIC
 
 #define MSL_COMPARISON(op)                                                                                             \
-    template <class A, class B> MSL_FUNCTION paired_bool<A, B> operator op(const A &a, const B &b)                     \
+    template <class A, class B> MSL_FUNCTION msl_paired_bool<A, B> operator op(const A &a, const B &b)                 \
     {                                                                                                                  \
-        typedef typename shape<paired<A, B>>::scalar S;                                                                \
-        paired_bool<A, B> r;                                                                                           \
-        for (int i = 0; i < shape<paired<A, B>>::count; i++) r.at[i] = component<S>(a, i) op component<S>(b, i);       \
+        typedef typename msl_shape<msl_paired<A, B>>::scalar S;                                                        \
+        msl_paired_bool<A, B> r;                                                                                       \
+        for (int i = 0; i < msl_shape<msl_paired<A, B>>::count; i++)                                                   \
+            r.at[i] = msl_component<S>(a, i) op msl_component<S>(b, i);                                                \
         return r;                                                                                                      \
     }
 MSL_COMPARISON(<)
@@ -316,6 +431,20 @@ template <class T, int N> MSL_FUNCTION vec<T, N> operator-(vec<T, N> a)
     return a;
 }
 template <class T, int N> MSL_FUNCTION vec<T, N> operator+(vec<T, N> a) { return a; }
+template <class T, int N> MSL_FUNCTION vec<T, N> &operator++(vec<T, N> &a) { return a += T(1); }
+template <class T, int N> MSL_FUNCTION vec<T, N> &operator--(vec<T, N> &a) { return a -= T(1); }
+template <class T, int N> MSL_FUNCTION vec<T, N> operator++(vec<T, N> &a, int)
+{
+    const vec<T, N> before = a;
+    a += T(1);
+    return before;
+}
+template <class T, int N> MSL_FUNCTION vec<T, N> operator--(vec<T, N> &a, int)
+{
+    const vec<T, N> before = a;
+    a -= T(1);
+    return before;
+}
 template <class T, int N> MSL_FUNCTION vec<T, N> operator~(vec<T, N> a)
 {
     for (int i = 0; i < N; i++) a.at[i] = ~a.at[i];
@@ -335,6 +464,13 @@ template <class T, int C, int R> struct matrix {
     {
         for (int c = 0; c < C; c++)
             for (int r = 0; r < R; r++) column[c].at[r] = r == c ? diagonal : T(0);
+    }
+    // Of scalars, column by column.
+    template <class... V, class = enable_if_t<sizeof...(V) == C * R && (C * R > C)>, class = void>
+    MSL_FUNCTION matrix(const V &...v)
+    {
+        int i = 0;
+        ((column[i / R].at[i % R] = T(v), i++), ...);
     }
     template <class U> explicit MSL_FUNCTION matrix(const matrix<U, C, R> &other)
     {
@@ -376,6 +512,15 @@ template <class T, int C, int R> MSL_FUNCTION matrix<T, C, R> &operator+=(matrix
 {
     return a = a + b;
 }
+template <class T, int C, int R> MSL_FUNCTION matrix<T, C, R> &operator-=(matrix<T, C, R> &a, const matrix<T, C, R> &b)
+{
+    return a = a - b;
+}
+template <class T, int C, int R> MSL_FUNCTION matrix<T, C, R> operator-(matrix<T, C, R> a)
+{
+    for (int c = 0; c < C; c++) a.column[c] = -a.column[c];
+    return a;
+}
 template <class T, int C, int R> MSL_FUNCTION matrix<T, C, R> operator*(matrix<T, C, R> a, T s)
 {
     for (int c = 0; c < C; c++) a.column[c] *= s;
@@ -401,6 +546,28 @@ MSL_FUNCTION matrix<T, C, R> operator*(const matrix<T, K, R> &a, const matrix<T,
     matrix<T, C, R> product;
     for (int c = 0; c < C; c++) product.column[c] = a * b.column[c];
     return product;
+}
+template <class T, int C, int R> MSL_FUNCTION matrix<T, C, R> &operator*=(matrix<T, C, R> &a, T s) { return a = a * s; }
+template <class T, int C, int R> MSL_FUNCTION matrix<T, C, R> &operator*=(matrix<T, C, R> &a, const matrix<T, C, C> &b)
+{
+    return a = a * b;
+}
+template <class T> MSL_FUNCTION T determinant(const matrix<T, 2, 2> &a)
+{
+    return a[0].at[0] * a[1].at[1] - a[1].at[0] * a[0].at[1];
+}
+// By the first column, each element with what is left without its row.
+template <class T, int N> MSL_FUNCTION T determinant(const matrix<T, N, N> &a)
+{
+    T sum = T(0);
+    for (int row = 0; row < N; row++) {
+        matrix<T, N - 1, N - 1> rest;
+        for (int c = 1; c < N; c++)
+            for (int r = 0, to = 0; r < N; r++)
+                if (r != row) rest[c - 1].at[to++] = a[c].at[r];
+        sum += (row % 2 != 0 ? -a[0].at[row] : a[0].at[row]) * determinant(rest);
+    }
+    return sum;
 }
 template <class T, int C, int R> MSL_FUNCTION matrix<T, R, C> transpose(const matrix<T, C, R> &a)
 {

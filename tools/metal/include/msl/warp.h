@@ -89,7 +89,7 @@ template <class T> MSL_DEVICE_ONLY T quad_broadcast(T value, ushort lane)
 }
 
 // Over the lanes from begin to end, which differ from lane to lane, in their order.
-template <class T, class F> MSL_DEVICE_ONLY T fold(T value, uint begin, uint end, T start, F join)
+template <class T, class F> MSL_DEVICE_ONLY T msl_fold(T value, uint begin, uint end, T start, F join)
 {
     const uint live = ::msl::live();
     T result = start;
@@ -101,9 +101,9 @@ template <class T, class F> MSL_DEVICE_ONLY T fold(T value, uint begin, uint end
     return result;
 }
 // Over all lanes: in five steps where there are 32 of them.
-template <class T, class F> MSL_DEVICE_ONLY T reduce(T value, T start, F join)
+template <class T, class F> MSL_DEVICE_ONLY T msl_reduce(T value, T start, F join)
 {
-    if (::msl::live() != 0xffffffffu) return fold(value, 0, 32, start, join);
+    if (::msl::live() != 0xffffffffu) return msl_fold(value, 0, 32, start, join);
     for (uint distance = 16; distance > 0; distance /= 2)
         value = join(value, ::msl::from_lane(value, ::msl::lane() ^ distance));
     return value;
@@ -111,13 +111,13 @@ template <class T, class F> MSL_DEVICE_ONLY T reduce(T value, T start, F join)
 #define MSL_REDUCTION(name, start, joined)                                                                             \
     template <class T> MSL_DEVICE_ONLY T name(T value)                                                                 \
     {                                                                                                                  \
-        return reduce(value, T(start), [](T a, T b) { return T(joined); });                                            \
+        return msl_reduce(value, T(start), [](T a, T b) { return T(joined); });                                        \
     }
 #define MSL_FOLD(name, begin, end, start, joined)                                                                      \
     template <class T> MSL_DEVICE_ONLY T name(T value)                                                                 \
     {                                                                                                                  \
         const uint mine = ::msl::lane();                                                                               \
-        return fold(value, begin, end, T(start), [](T a, T b) { return T(joined); });                                  \
+        return msl_fold(value, begin, end, T(start), [](T a, T b) { return T(joined); });                              \
     }
 MSL_REDUCTION(simd_sum, 0, a + b)
 MSL_REDUCTION(simd_product, 1, a *b)
@@ -167,12 +167,12 @@ MSL_DEVICE_ONLY void simdgroup_multiply_accumulate(simdgroup_matrix<D, 8, 8> &d,
                                                    const simdgroup_matrix<B, 8, 8> &b,
                                                    const simdgroup_matrix<C, 8, 8> &c)
 {
-    const uint row = matrix_row(::msl::lane()), column = matrix_column(::msl::lane());
+    const uint row = msl_matrix_row(::msl::lane()), column = msl_matrix_column(::msl::lane());
     float sum[2] = {float(c.mine.at[0]), float(c.mine.at[1])};
     for (uint k = 0; k < 8; k += 2) {
-        const vec<A, 2> left = ::msl::from_lane(a.mine, matrix_lane(row, k));
+        const vec<A, 2> left = ::msl::from_lane(a.mine, msl_matrix_lane(row, k));
         for (uint i = 0; i < 2; i++) {
-            const vec<B, 2> right = ::msl::from_lane(b.mine, matrix_lane(k + i, column));
+            const vec<B, 2> right = ::msl::from_lane(b.mine, msl_matrix_lane(k + i, column));
             sum[0] += float(left.at[i]) * float(right.at[0]);
             sum[1] += float(left.at[i]) * float(right.at[1]);
         }
