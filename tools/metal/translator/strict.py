@@ -400,6 +400,9 @@ class Strict(Unit):
             i += 1
         return "".join(out)
 
+    def lanes_of(self, name):
+        return None  # clang's own vectors have swizzles
+
     def is_vector(self, name):
         return name in VECTORS or name in self.aliases or name == "vec"
 
