@@ -173,8 +173,8 @@ OTHERS = [
      "1=float32:0,0,0,1,0,0,0,0,1,2,3,2,0,1,0,0,-1,0,2,1,1,0,0,0 --buffer 2=uint32:1056964608,3", attraction, 0),
     ("apple_like", "reduce", "--threads 64 --threadgroups 3 --buffer 0=iota:float32:150 --buffer 1=zeros:float32:1 "
      "--buffer 2=uint32:150 --threadgroup 0=256", lambda b: [sum(b[0])], 1),
-    ("apple_like", "histogram", "--threads 8,8 --threadgroups 2,1 --buffer 0=iota:uint8:256 --buffer "
-     "1=zeros:uint32:16 --buffer 0=GREY", lambda b: [8] * 16, 1),
+    ("apple_like", "histogram", "--threads 8,8 --threadgroups 2,1 --buffer 0=GREY --buffer "
+     "1=zeros:uint32:16", lambda b: [8] * 16, 1),
     ("apple_like", "gemm", "--threads 32 --threadgroups 2,3 --buffer 0=random:float32:1152:1 --buffer "
      "1=random:float32:768:2 --buffer 2=zeros:float32:1536 --buffer 3=uint32:48,32,24,0",
      lambda b: matrix_product(b[0], b[1], 48, 32, 24), 2),

@@ -134,18 +134,28 @@ static uint64_t hash_processor(uint64_t key)
 
 /* ---- finding the tools ---- */
 
-static bool is_program(const char *name)
+/* Its path, or null where there is none. */
+static const char *find_program(const char *name, char found[PATH_MAX])
 {
-    if (strchr(name, '/')) return access(name, X_OK) == 0;
+    write_path(found, "%s", name);
+    if (strchr(name, '/')) return access(name, X_OK) == 0 ? found : NULL;
     const char *path = getenv("PATH");
     for (const char *at = path ? path : "/usr/bin:/bin"; *at;) {
-        char candidate[PATH_MAX];
         const size_t length = strcspn(at, ":");
-        snprintf(candidate, sizeof candidate, "%.*s/%s", (int)length, at, name);
-        if (access(candidate, X_OK) == 0) return true;
+        write_path(found, "%.*s/%s", (int)length, at, name);
+        if (access(found, X_OK) == 0) return found;
         at += length + (at[length] == ':');
     }
-    return false;
+    return NULL;
+}
+
+/* A compiler that was replaced by another version is another file. */
+static uint64_t hash_program(uint64_t key, const char *path)
+{
+    struct stat status;
+    if (stat(path, &status) != 0) return key;
+    const int64_t known[] = {(int64_t)status.st_size, (int64_t)status.st_mtime};
+    return hash_bytes(hash_text(key, path), known, sizeof known);
 }
 
 /* Is there a translator in FOLDER/tools/metal, and sources beside it? */
@@ -224,6 +234,7 @@ static tw_status find_mode(tw_msl_tools *tools, tw_error *error)
 
 tw_status tw_msl_find_tools(int family, tw_msl_tools *tools, tw_error *error)
 {
+    char found[PATH_MAX], python[PATH_MAX];
     const char *clang = getenv("MSL_CLANG");
     if (!clang || !*clang) clang = "clang++-19";
     tools->device = "metal-sim";
@@ -231,13 +242,13 @@ tw_status tw_msl_find_tools(int family, tw_msl_tools *tools, tw_error *error)
     tw_status status = find_mode(tools, error);
     if (status == TW_OK) status = find_folder(tools, error);
     if (status != TW_OK) return status;
-    if (!is_program(clang))
+    if (!find_program(clang, found))
         return tw_fail(error, TW_UNAVAILABLE,
                        "metal-sim: no %s; install clang-19, or name a clang 18 or newer in MSL_CLANG", clang);
-    if (!is_program("python3"))
+    if (!find_program("python3", python))
         return tw_fail(error, TW_UNAVAILABLE, "metal-sim: no python3, which translates kernels");
     status = find_cache(tools, error);
-    tools->key = hash_processor(hash_text(UINT64_C(0xcbf29ce484222325), clang));
+    tools->key = hash_processor(hash_program(UINT64_C(0xcbf29ce484222325), found));
     tools->key = hash_folder(hash_text(tools->key, tools->tools), tools->tools, 0);
     return status;
 }
@@ -318,6 +329,12 @@ static tw_status load(const tw_msl_tools *tools, const char *path, tw_msl_librar
     return TW_OK;
 }
 
+static void unload(tw_msl_library *library)
+{
+    if (library->handle) dlclose(library->handle);
+    library->handle = NULL;
+}
+
 tw_status tw_msl_open(const tw_msl_tools *tools, const char *source, tw_msl_library **out, tw_error *error)
 {
     char path[PATH_MAX];
@@ -329,14 +346,16 @@ tw_status tw_msl_open(const tw_msl_tools *tools, const char *source, tw_msl_libr
     const char *name = strrchr(source, '/');
     write_path(path, "%s/%.*s-%s-%s-%016llx.so", tools->cache, (int)(name ? name - source : 0), source,
                name ? name + 1 : source, tools->mode, (unsigned long long)key);
-    tw_status status = access(path, R_OK) == 0 ? TW_OK : build(tools, source, path, error);
-    if (status != TW_OK) return status;
     tw_msl_library *library = calloc(1, sizeof *library);
     if (library) library->source = tw_strdup(source);
+    tw_status status = TW_OK;
     if (!library || !library->source)
         status = tw_no_memory(error, sizeof *library, "a Metal library");
-    else
-        status = load(tools, path, library, error);
+    else if (access(path, R_OK) != 0 || load(tools, path, library, error) != TW_OK) { /* not there, or damaged */
+        unload(library);
+        status = build(tools, source, path, error);
+        if (status == TW_OK) status = load(tools, path, library, error);
+    }
     if (status == TW_OK)
         *out = library;
     else
@@ -347,7 +366,7 @@ tw_status tw_msl_open(const tw_msl_tools *tools, const char *source, tw_msl_libr
 void tw_msl_close(tw_msl_library *library)
 {
     if (!library) return;
-    if (library->handle) dlclose(library->handle);
+    unload(library);
     free(library->source);
     free(library);
 }
