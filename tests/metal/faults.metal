@@ -160,7 +160,7 @@ kernel void reduction_beside_barrier(device float *out [[buffer(0)]], uint t [[t
 }
 
 // run: --threads 16 --threadgroups 1 --buffer 0=zeros:float32:64
-// fails: plain: a simdgroup matrix product needs 32 threads
+// fails: plain: a simdgroup matrix needs 32 threads
 kernel void matrix_of_half_a_simdgroup(device float *out [[buffer(0)]])
 {
     simdgroup_float8x8 m = make_filled_simdgroup_matrix<float, 8>(1.0f);
@@ -396,6 +396,20 @@ kernel void constant_unknown(device float *out [[buffer(0)]], uint t [[thread_po
 // fails: plain: no kernel 'kernel_unknown_'
 // as: kernel_unknown_
 kernel void kernel_unknown(device float *out [[buffer(0)]], uint t [[thread_position_in_grid]]) { out[t] = 1.0f; }
+
+// run: --threads 16 --threadgroups 1 --buffer 0=zeros:float32:64
+// fails: plain: a simdgroup matrix needs 32 threads
+kernel void matrix_of_sixteen(device float *out [[buffer(0)]])
+{
+    simdgroup_store(make_filled_simdgroup_matrix<float, 8, 8>(2.0f), out, 8);
+}
+
+// run: --threads 1 --threadgroups 1 --buffer 0=zeros:float32:4 --buffer 1=int32:3
+kernel void fourth_of_three(device float *out [[buffer(0)]], const device int *at [[buffer(1)]])
+{
+    float3 v = float3(1.0f, 2.0f, 3.0f);
+    out[0] = v[at[0]]; // fault: asan: stack-buffer-overflow
+}
 
 // run: --threads 32 --threadgroups 1 --buffer 0=zeros:uint32:32
 kernel void operations_of_one_line(device uint *out [[buffer(0)]], uint t [[thread_position_in_grid]])

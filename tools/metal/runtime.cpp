@@ -359,7 +359,7 @@ bool complete_simdgroup(worker &w, uint32_t number)
         for (uint32_t i = first; i < end; i++)
             if (w.fibers[i]->at == DONE) elsewhere = w.fibers[i].get();
         if (!elsewhere) {
-            report(w, "a simdgroup matrix product needs 32 threads in the simdgroup");
+            report(w, "a simdgroup matrix needs 32 threads in the simdgroup");
             return false;
         }
     }
@@ -729,6 +729,16 @@ void fault(site where, const char *what)
 }
 
 uint32_t lane() { return here()->running->index % 32; }
+
+uint32_t lane_of_32()
+{
+    worker &w = *here();
+    if (w.running->index / 32 * 32 + 32 > w.threads) {
+        report(w, "a simdgroup matrix needs 32 threads in the simdgroup");
+        switch_home(*w.running);
+    }
+    return w.running->index % 32;
+}
 
 void barrier(uint32_t flags, site where)
 {

@@ -5,7 +5,7 @@
 
 namespace msl
 {
-MSL_DEVICE_ONLY uint32_t lane();
+MSL_DEVICE_ONLY uint32_t lane_of_32(); // as lane(), of a simdgroup that must have all its lanes
 } // namespace msl
 
 namespace metal
@@ -31,7 +31,7 @@ template <class T, int Columns, int Rows> struct simdgroup_matrix {
     simdgroup_matrix() = default;
     explicit MSL_DEVICE_ONLY simdgroup_matrix(T diagonal)
     {
-        uint row = msl_matrix_row(::msl::lane()), column = msl_matrix_column(::msl::lane());
+        uint row = msl_matrix_row(::msl::lane_of_32()), column = msl_matrix_column(::msl::lane_of_32());
         mine = vec<T, 2>(row == column ? diagonal : T(0), row == column + 1 ? diagonal : T(0));
     }
     MSL_DEVICE_ONLY vec<T, 2> &thread_elements()
@@ -56,7 +56,7 @@ MSL_DEVICE_ONLY void simdgroup_load(simdgroup_matrix<T, 8, 8> &m, P *from, ulong
 {
     static_assert(is_same_v<T, remove_cv_t<P>>, "simdgroup_load from memory of another type");
     for (uint k = 0; k < 2; k++) {
-        ulong row = msl_matrix_row(::msl::lane()), column = msl_matrix_column(::msl::lane()) + k;
+        ulong row = msl_matrix_row(::msl::lane_of_32()), column = msl_matrix_column(::msl::lane_of_32()) + k;
         m.mine.at[k] = transposed ? from[(origin.y + column) * stride + origin.x + row]
                                   : from[(origin.y + row) * stride + origin.x + column];
     }
@@ -67,7 +67,7 @@ MSL_DEVICE_ONLY void simdgroup_store(const simdgroup_matrix<T, 8, 8> &m, P *to, 
 {
     static_assert(is_same_v<T, P>, "simdgroup_store to memory of another type");
     for (uint k = 0; k < 2; k++) {
-        ulong row = msl_matrix_row(::msl::lane()), column = msl_matrix_column(::msl::lane()) + k;
+        ulong row = msl_matrix_row(::msl::lane_of_32()), column = msl_matrix_column(::msl::lane_of_32()) + k;
         (transposed ? to[(origin.y + column) * stride + origin.x + row]
                     : to[(origin.y + row) * stride + origin.x + column]) = m.mine.at[k];
     }

@@ -136,5 +136,6 @@ void barrier(uint32_t flags, site where); // of Metal's mem_flags
 meeting meet(const void *value, size_t bytes, kind what, bool orders_memory, site where);
 [[noreturn]] void fault(site where, const char *what);
 uint32_t lane();
+uint32_t lane_of_32();
 #endif
 } // namespace msl

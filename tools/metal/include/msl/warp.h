@@ -9,6 +9,11 @@
 
 namespace msl
 {
+MSL_DEVICE_ONLY uint32_t lane();
+MSL_DEVICE_ONLY inline uint32_t lane_of_32()
+{
+    return lane();
+}
 // The lanes that this thread's simdgroup has: all 32, or fewer in the last one of a threadgroup.
 MSL_DEVICE_ONLY uint32_t members();
 
