@@ -1,6 +1,7 @@
 /* Small networks in one launch. LeNet-5 is 0.8 MFLOP and 247 KB of weights: as a launch a layer it waits for launches, not
  * for arithmetic or memory. This kernel does a list of steps, one after the other, for one image a cluster: eight blocks of
- * 512 threads, with each other's shared memory in reach (compute capability 9.0).
+ * 512 threads, with each other's shared memory in reach (compute capability 9.0). Of many images fewer blocks share one,
+ * four or two: then more of them run at once, and what an image waits for is waited for less often.
  *
  * Every block keeps a whole copy of every activation of the launch in shared memory, in float32. A step's result is cut
  * into parts of channels and rows, one a block; who computes a number sends it to all eight copies (st.async), and each
@@ -9,10 +10,12 @@
  * cut so that each block reads just what it wrote itself: then a barrier of the block is enough and nothing travels.
  * Overlapping windows make blocks compute some rows twice.
  *
- * Weights come first: each block asks for its own part of all of them (31 KB in LeNet-5) before it waits for the image, and
- * only those of the first step are waited for before it starts. What is left is latency: of the launch, of the first
- * reads, of a barrier and some hundred cycles a step. Only results that somebody outside the launch reads are written to
- * device memory. Batches take more clusters, then more rounds; weights are read once a cluster.
+ * Weights come first: each block asks for its own part of all of them (31 KB in LeNet-5) before it waits for the image, a
+ * warp a step, by bulk copies that an mbarrier of the step counts, and waits for them where the step begins. What is left
+ * is latency: of the launch, of the first reads, and of a step's own instructions, each of which runs for the first time
+ * (measured in clock cycles on an H100, LeNet-5: 1,200 to 3,000 a step, 400 between two). Only results that somebody
+ * outside the launch reads are written to device memory. Batches take more clusters, then more rounds; weights are read
+ * once a cluster.
  *
  * A step alone, as profiles and single layers run it, is a list of one. Sums do not depend on what else is in a list, so
  * that results are the same to the bit. */
@@ -38,7 +41,7 @@ struct staged {
 };
 
 struct alignas(16) program {
-    int n, count, n_staged;
+    int n, count, n_staged, ranks; /* ranks: blocks of a cluster */
     staged inputs[STAGED];
     tw_small_step steps[STEPS];
 };
@@ -48,6 +51,7 @@ static_assert(sizeof(program) <= 4096, "a kernel's parameters");
 struct resident {
     program copy;
     unsigned long long arrived[STEPS]; /* mbarriers: of each step's result that other blocks send */
+    unsigned long long fetched[STEPS]; /* of each step's parameters */
 };
 static_assert(sizeof(resident) % 16 == 0, "what follows is read by 16 bytes");
 
@@ -87,11 +91,11 @@ __device__ static inline unsigned shared_address(const void *p)
     return (unsigned)__cvta_generic_to_shared(p);
 }
 
-/* An mbarrier that one thread arms for each phase. */
-__device__ static inline void make_counter(unsigned long long *counter)
+/* An mbarrier whose phase so many arrivals end, and the bytes that they announce. */
+__device__ static inline void make_counter(unsigned long long *counter, int arrivals)
 {
 #if __CUDA_ARCH__ >= 900
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared_address(counter)) : "memory");
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(counter)), "r"(arrivals) : "memory");
 #endif
 }
 
@@ -137,44 +141,75 @@ template <int BYTES> __device__ static inline void copy_async(float *to, const f
 #endif
 }
 
-__device__ static inline void commit(void)
+/* Until all of this thread's copies are there. */
+__device__ static inline void wait_copies(void)
 {
 #if __CUDA_ARCH__ >= 900
-    asm volatile("cp.async.commit_group;" ::: "memory");
+    asm volatile("cp.async.wait_all;" ::: "memory");
 #endif
 }
 
-/* Until at most so many of this thread's groups of copies are under way. */
-template <int GROUPS> __device__ static inline void wait_copies(void)
+/* An arrival for this thread, once its copies up to here are there. */
+__device__ static inline void arrive_after_copies(unsigned long long *counter)
 {
 #if __CUDA_ARCH__ >= 900
-    asm volatile("cp.async.wait_group %0;" ::"n"(GROUPS) : "memory");
+    asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(shared_address(counter)) : "memory");
 #endif
 }
 
-/* `to` is 16-byte aligned. */
-__device__ __noinline__ static void fetch(float *to, const float *from, int count)
+/* By one thread; all are multiples of 16 bytes. */
+__device__ static inline void copy_bulk(float *to, const float *from, int bytes, unsigned long long *counter)
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
+                     shared_address(to)),
+                 "l"(from), "r"(bytes), "r"(shared_address(counter))
+                 : "memory");
+#endif
+}
+
+/* By the threads first, first + apart, ...; `to` is 16-byte aligned. */
+__device__ static inline void fetch(float *to, const float *from, int count, int first, int apart)
 {
     const int whole = (size_t)from % 16 == 0 ? count / 4 * 4 : 0;
 #pragma unroll 1
-    for (int i = 4 * threadIdx.x; i < whole; i += 4 * TW_SMALL_THREADS) copy_async<16>(to + i, from + i);
+    for (int i = 4 * first; i < whole; i += 4 * apart) copy_async<16>(to + i, from + i);
 #pragma unroll 1
-    for (int i = whole + threadIdx.x; i < count; i += TW_SMALL_THREADS) copy_async<4>(to + i, from + i);
+    for (int i = whole + first; i < count; i += apart) copy_async<4>(to + i, from + i);
 }
 
-__device__ __noinline__ static void fetch_parameters(const tw_small_step &s, const tw_small_part &part, float *shared)
+/* The parameters of a block's part of a step, by one warp. */
+__device__ static void fetch_parameters(const tw_small_step &s, const tw_small_part &part, float *shared,
+                                        unsigned long long *counter)
 {
-    const int channels = part.c1 - part.c0;
+    const int lane = threadIdx.x % 32, channels = part.c1 - part.c0;
+    struct {
+        int to, count;
+        const float *from;
+    } pieces[3] = {{s.bias, s.bias_from ? channels : 0, s.bias_from + part.c0}};
     if (s.kind == TW_SMALL_CONV2D) {
         const int terms = tw_small_terms(s.conv), row = terms * TW_SMALL_CHANNELS; /* of four channels */
         const int all = (s.c + TW_SMALL_CHANNELS - 1) / TW_SMALL_CHANNELS;
         const int own = (channels + TW_SMALL_CHANNELS - 1) / TW_SMALL_CHANNELS;
-        fetch(shared + s.weights, s.weights_from + (size_t)part.c0 / TW_SMALL_CHANNELS * row, own * row);
-        fetch(shared + s.table, s.weights_from + (size_t)all * row, own ? 2 * terms : 0);
+        pieces[1] = {s.weights, own * row, s.weights_from + (size_t)part.c0 / TW_SMALL_CHANNELS * row};
+        pieces[2] = {s.table, own ? 2 * terms : 0, s.weights_from + (size_t)all * row};
     } else if (s.kind == TW_SMALL_LINEAR) {
-        fetch(shared + s.weights, s.weights_from + (size_t)part.c0 * s.linear.ic, channels * s.linear.ic);
+        pieces[1] = {s.weights, channels * s.linear.ic, s.weights_from + (size_t)part.c0 * s.linear.ic};
     }
-    if (s.bias_from) fetch(shared + s.bias, s.bias_from + part.c0, channels);
+    int bytes = 0;
+#pragma unroll
+    for (const auto &piece : pieces) {
+        const bool whole = piece.count % 4 == 0 && (size_t)piece.from % 16 == 0;
+        if (whole) bytes += 4 * piece.count;
+        if (!whole) fetch(shared + piece.to, piece.from, piece.count, lane, 32);
+    }
+    arrive_after_copies(counter);
+    if (lane > 0) return;
+    arm(counter, bytes);
+#pragma unroll
+    for (const auto &piece : pieces)
+        if (piece.count > 0 && piece.count % 4 == 0 && (size_t)piece.from % 16 == 0)
+            copy_bulk(shared + piece.to, piece.from, 4 * piece.count, counter);
 }
 
 template <class T> __device__ static void widen(float *to, const T *from, int count)
@@ -192,7 +227,7 @@ __device__ __noinline__ static void fetch_inputs(const program &p, int image, fl
         else if (in.dtype == TW_BF16)
             widen(shared + in.at, (const __nv_bfloat16 *)in.from + first, in.count);
         else
-            fetch(shared + in.at, (const float *)in.from + first, in.count);
+            fetch(shared + in.at, (const float *)in.from + first, in.count, threadIdx.x, TW_SMALL_THREADS);
     }
 }
 
@@ -229,15 +264,14 @@ __device__ static void run(resident &r, int rank)
             arm_all(r);
             cluster_barrier(); /* the last image's activations have been read */
             fetch_inputs(p, image, shared);
-            commit();
-            wait_copies<0>();
+            wait_copies();
             __syncthreads();
         }
         for (int i = 0; i < p.count; i++) {
-            if (i == 1) wait_copies<0>();
-            if (i == 1 || (i > 1 && p.steps[i - 1].local)) __syncthreads();
+            if (i > 0 && p.steps[i - 1].local) __syncthreads();
             if (i > 0 && !p.steps[i - 1].local && p.steps[i - 1].out >= 0) wait_arrived(&r.arrived[i - 1], parity);
-            execute({p.steps[i], shared, shared_address(&r.arrived[i]), image}, p.steps[i].parts[rank]);
+            wait_arrived(&r.fetched[i], 0);
+            execute({p.steps[i], shared, shared_address(&r.arrived[i]), image, p.ranks}, p.steps[i].parts[rank]);
         }
     }
 }
@@ -255,28 +289,27 @@ __global__ static void __launch_bounds__(TW_SMALL_THREADS, 1) small(const __grid
 {
     extern __shared__ float4 memory[];
     resident &r = *(resident *)memory;
-    const int rank = blockIdx.z;
+    const int rank = blockIdx.z, warp = threadIdx.x / 32;
     copy_program(memory, &given);
     if (threadIdx.x < STEPS) {
-        make_counter(&r.arrived[threadIdx.x]);
+        make_counter(&r.arrived[threadIdx.x], 1);
+        make_counter(&r.fetched[threadIdx.x], 32 + 1);
         publish_counters();
     }
-    fetch_parameters(given.steps[0], given.steps[0].parts[rank], (float *)memory);
-    tw_cuda_wait();
-    tw_cuda_release();
-    if ((int)blockIdx.x < given.n) fetch_inputs(given, blockIdx.x, (float *)memory);
-    commit();
     __syncthreads();
+    if (warp < r.copy.count) /* a warp a step */
+        fetch_parameters(r.copy.steps[warp], r.copy.steps[warp].parts[rank], (float *)memory, &r.fetched[warp]);
     arm_all(r);
     cluster_arrive_first(); /* nobody sends to a block that does not count yet */
-    for (int i = 1; i < r.copy.count; i++)
-        fetch_parameters(r.copy.steps[i], r.copy.steps[i].parts[rank], (float *)memory);
-    commit();
-    wait_copies<1>();
+    tw_cuda_wait();
+    tw_cuda_release();
+    if ((int)blockIdx.x < given.n) fetch_inputs(r.copy, blockIdx.x, (float *)memory);
+    wait_copies();
     __syncthreads();
     cluster_wait();
     run(r, rank);
 }
+static_assert(STEPS <= TW_SMALL_THREADS / 32, "a warp fetches a step's parameters");
 
 /* ---- on the host: from a list of steps to a program ---- */
 
@@ -335,21 +368,21 @@ static int ceil_div(int a, int b)
 }
 
 /* Cuts a result into channel groups by rows so that the busiest block has least to do. */
-static void cut(tw_small_step *s)
+static void cut(tw_small_step *s, int ranks)
 {
     const int unit = s->kind == TW_SMALL_LINEAR ? 1 : s->kind == TW_SMALL_SOFTMAX ? s->c : TW_SMALL_CHANNELS;
     const int units = ceil_div(s->c, unit);
     int across = 1, down = 1;
     size_t least = (size_t)-1;
-    for (int i = 1; i <= units && i <= TW_SMALL_BLOCKS; i++) {
-        const int j = s->h < TW_SMALL_BLOCKS / i ? s->h : TW_SMALL_BLOCKS / i;
+    for (int i = 1; i <= units && i <= ranks; i++) {
+        const int j = s->h < ranks / i ? s->h : ranks / i;
         const size_t most = (size_t)ceil_div(units, i) * ceil_div(s->h, j);
         if (most > least) continue; /* of equals, that with fewer channels a block: fewer weights */
         least = most;
         across = i;
         down = j;
     }
-    for (int rank = 0; rank < TW_SMALL_BLOCKS; rank++) {
+    for (int rank = 0; rank < ranks; rank++) {
         const int i = rank % across, j = rank / across, c1 = units * (i + 1) / across * unit;
         if (j >= down)
             s->parts[rank] = {0, 0, 0, 0};
@@ -436,10 +469,12 @@ static int readers(const tw_step *steps, size_t count, size_t i)
     return found;
 }
 
-static size_t build(const tw_step *steps, size_t count, program *p)
+/* For clusters of so many blocks; the bytes of shared memory that each wants. */
+static size_t build(const tw_step *steps, size_t count, int ranks, program *p)
 {
     size_t bytes = sizeof(resident);
     memset(p, 0, sizeof *p);
+    p->ranks = ranks;
     p->n = images_of(steps[0].problem);
     p->count = (int)count;
     for (size_t i = 0; i < count; i++) {
@@ -462,19 +497,48 @@ static size_t build(const tw_step *steps, size_t count, program *p)
         if (s->local)
             cut_for(s, p->steps[i + 1]);
         else
-            cut(s);
+            cut(s, ranks);
         place_parameters(s, &bytes);
     }
     return bytes;
 }
 
+/* Seconds of `images` of a step of so many multiply-adds, one of several in a launch: what a round waits for, and the
+ * arithmetic at the tenth of its peak that chains of reads from shared memory leave. */
+static double seconds_of(double images, double work, int ranks, const tw_cuda *cuda)
+{
+    const double at_once = floor((double)cuda->multiprocessors / ranks);
+    if (at_once < 1) return 1e30;
+    return ceil(images / at_once) * (0.8e-6 + work / (0.1 * ranks * tw_cuda_rates_of(cuda).fma / 2));
+}
+
+/* Fewer blocks a cluster hold more weights each. */
+static int best_ranks(const tw_step *steps, size_t count, const tw_cuda *cuda)
+{
+    int best = TW_SMALL_BLOCKS;
+    double least = 1e30;
+    for (int ranks = TW_SMALL_BLOCKS; ranks > 1; ranks /= 2) {
+        program p;
+        double seconds = 0;
+        for (size_t i = 0; i < count; i++) {
+            const tw_problem *problem = steps[i].problem;
+            const double images = images_of(problem);
+            seconds += seconds_of(images, problem->op->flops(problem->params) / 2 / images, ranks, cuda);
+        }
+        if (seconds >= least || build(steps, count, ranks, &p) > (size_t)cuda->shared_bytes) continue;
+        least = seconds;
+        best = ranks;
+    }
+    return best;
+}
+
 extern "C" tw_status tw_small_run_all(const tw_step *steps, size_t count, tw_queue *queue)
 {
     program p;
-    const size_t bytes = build(steps, count, &p);
-    const int at_once = queue->device->multiprocessors / TW_SMALL_BLOCKS;
-    const tw_cuda_grid grid = {dim3((unsigned)(p.n < at_once ? p.n : at_once), 1, TW_SMALL_BLOCKS), TW_SMALL_THREADS,
-                               bytes, TW_SMALL_BLOCKS};
+    const int ranks = best_ranks(steps, count, queue->device), at_once = queue->device->multiprocessors / ranks;
+    const size_t bytes = build(steps, count, ranks, &p);
+    const tw_cuda_grid grid = {dim3((unsigned)(p.n < at_once ? p.n : at_once), 1, (unsigned)ranks), TW_SMALL_THREADS,
+                               bytes, (unsigned)ranks};
     return tw_cuda_launch(queue, small, grid, p);
 }
 
@@ -524,12 +588,11 @@ extern "C" bool tw_small_supports(const tw_problem *problem, const tw_device *de
 
 extern "C" double tw_small_seconds(const tw_problem *problem, const tw_device *device, double work)
 {
-    const tw_cuda *cuda = (const tw_cuda *)device;
-    const int at_once = cuda->multiprocessors / TW_SMALL_BLOCKS;
-    const double rounds = at_once > 0 ? ceil((double)images_of(problem) / at_once) : 1;
-    const double peak = device->info.peak_flops / 2 / cuda->multiprocessors; /* multiply-adds of a block, at best */
-    /* A step takes some 2 us, of which a launch of its own would cost most; further rounds of images cost all of it. */
-    return 0.8e-6 + (rounds - 1) * 2e-6 + rounds * work / (images_of(problem) * TW_SMALL_BLOCKS * 0.3 * peak);
+    const double images = images_of(problem);
+    double least = 1e30;
+    for (int ranks = TW_SMALL_BLOCKS; ranks > 1; ranks /= 2)
+        least = fmin(least, seconds_of(images, work / images, ranks, (const tw_cuda *)device));
+    return least;
 }
 
 extern "C" size_t tw_small_together(const tw_device *device, const tw_design *const *designs,

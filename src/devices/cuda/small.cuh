@@ -10,7 +10,7 @@
 #include "ops/pool/pool.h"
 #include "ops/softmax/softmax.h"
 
-/* Blocks of a cluster; threads of a block; output channels that a thread of conv2d computes together. */
+/* Blocks of a cluster at most; threads of a block; output channels that a thread of conv2d computes together. */
 enum { TW_SMALL_BLOCKS = 8, TW_SMALL_THREADS = 512, TW_SMALL_CHANNELS = 4 };
 
 enum tw_small_kind { TW_SMALL_CONV2D, TW_SMALL_LINEAR, TW_SMALL_POOL, TW_SMALL_CLIP, TW_SMALL_ADD, TW_SMALL_SOFTMAX };
@@ -57,7 +57,7 @@ struct tw_small_sink {
     const tw_small_step &step;
     float *shared;
     unsigned arrived; /* the step's mbarrier in shared memory, which counts the bytes that arrive */
-    int image;
+    int image, ranks; /* blocks of the cluster */
 
     /* As the precision stores it, so that a value is the same whoever reads it and wherever it lies. */
     __device__ float rounded(float v) const
@@ -96,7 +96,8 @@ struct tw_small_sink {
                 shared[step.out + index] = kept;
             else
 #pragma unroll
-                for (int rank = 0; rank < TW_SMALL_BLOCKS; rank++) pass(index, kept, rank);
+                for (int rank = 0; rank < TW_SMALL_BLOCKS; rank++)
+                    if (rank < ranks) pass(index, kept, rank);
         }
         if (step.to) write(index, v);
     }
@@ -108,7 +109,7 @@ struct tw_small_sink {
             const float kept = rounded(v);
             if (step.local) {
                 if (lane == 0) shared[step.out + index] = kept;
-            } else if (lane < TW_SMALL_BLOCKS) {
+            } else if (lane < ranks) {
                 pass(index, kept, lane);
             }
         }
