@@ -1,11 +1,13 @@
 /* An implicit float32 matrix product for channels-last data on the plain multiply-add units, shared by conv2d's
  * implicit_gemm and linear's split_k: out[pixel][oc] = sum over k of x(pixel, k) * w[k][oc], k = (ky, kx, c), c fastest.
  *
- * A block of 256 threads computes M x N of it (128 x 128, or 64 x 64 where tiles are few). In steps of 16 k it stages both
- * operands in shared memory: w is packed so that its rows lie as they are needed, x is read 16 bytes of channels at a time
- * and laid down transposed, so that the pixels of one k are neighbours. A thread keeps 8 x 8 (4 x 4) sums and reads 16 (8)
- * numbers as float4 for 64 (16) multiply-adds. The next step's global loads are in registers while this one is
- * multiplied; two stages, one barrier a step. Arithmetic bounds the large tile, shared memory's latency the small one.
+ * A block computes TILE x TILE of it: 128 with 256 threads, or 64 with 128 where tiles are few. Steps of 16 k come into
+ * shared memory by asynchronous copies, three stages under way: rows of x as they lie, 16 bytes of channels at a time, and
+ * w, packed so that its rows lie as they are needed; what is outside the image is copied as zeros. A warp has 32 x 64 (32 x
+ * 32) of the tile. A thread keeps 8 x 8 (8 x 4) sums; of its 8 rows, every fourth of the warp's, it reads two k at a time
+ * and of w four columns: 12 (10) reads for 128 (64) multiply-adds. Rows of x are padded to 20 numbers, so that
+ * four rows miss each other's banks. Arithmetic bounds the large tile, latency the small one: the first weights are asked
+ * for before the layer before has ended.
  *
  * Where tiles would leave multiprocessors idle (one image, deep layers), k is split over blockIdx.z: partial sums go to the
  * workspace, and a second kernel adds them up in order and finishes. tw_last_plan() predicts the time of each tile and
@@ -14,10 +16,10 @@
 #ifndef TW_DEVICES_CUDA_GEMM_LAST_CUH
 #define TW_DEVICES_CUDA_GEMM_LAST_CUH
 
-#include "devices/cuda/kernel.h"
+#include "devices/cuda/mma.cuh"
 #include "ops/conv2d/conv2d.h"
 
-enum { TW_LAST_K = 16, TW_LAST_THREADS = 256, TW_LAST_SPLITS = 32 };
+enum { TW_LAST_K = 16, TW_LAST_STAGES = 3, TW_LAST_FINISHING = 256, TW_LAST_SPLITS = 32 };
 
 typedef struct tw_last_gemm {
     tw_conv2d p; /* one group; a linear layer is a 1x1 window on images of one pixel */
@@ -31,61 +33,75 @@ typedef struct tw_last_gemm {
 
 /* ---- the kernels ---- */
 
+template <int TILE> struct tw_last_tile {
+    static constexpr int threads = 2 * TILE, quads = TILE / 64; /* of columns that a thread has */
+    static constexpr int x_row = TW_LAST_K + 4, x_floats = TILE * x_row, stage = x_floats + TW_LAST_K * TILE;
+    static constexpr int shared = TW_LAST_STAGES * stage * (int)sizeof(float);
+};
+
 template <int TILE>
-__global__ static void __launch_bounds__(TW_LAST_THREADS, TILE == 128 ? 2 : 3)
+__global__ static void __launch_bounds__(tw_last_tile<TILE>::threads, TILE == 128 ? 2 : 5)
     tw_last_multiply(const __grid_constant__ tw_last_gemm g, const float *x, const float *w, const float *bias,
                      const float *residual, float *y, float *partial)
 {
-    constexpr int loads = TILE / 64, sums_side = TILE / 16, K = TW_LAST_K;
-    __shared__ __align__(16) float a_tile[2][K][TILE + 4], b_tile[2][K][TILE];
+    using S = tw_last_tile<TILE>;
+    constexpr int K = TW_LAST_K, stages = TW_LAST_STAGES, quads = S::quads;
+    extern __shared__ __align__(16) float tw_last_memory[];
     const tw_conv2d &p = g.p;
-    const int thread = threadIdx.x, first_pixel = blockIdx.x * TILE, first_column = blockIdx.y * TILE;
-    const int chunk = thread % 4 * 4, a_row = thread / 4;                      /* of x: 4 k of pixels a_row + 64 i */
-    const int b_column = thread % (TILE / 4) * 4, b_row = thread / (TILE / 4); /* of w: 4 columns of k b_row + ... */
-    constexpr int b_rows = TW_LAST_THREADS / (TILE / 4);
+    const int thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
+    const int first_pixel = blockIdx.x * TILE, first_column = blockIdx.y * TILE;
     const int k_begin = blockIdx.z * g.steps * K, k_end = min(g.k, k_begin + g.steps * K);
-    int tops[loads], lefts[loads];
-    const float *images[loads];
+    const unsigned base = tw_shared_address(tw_last_memory);
+
+    /* Of w: four columns of every few k. */
+    constexpr int w_copies = K * TILE / 4 / S::threads, w_apart = S::threads / (TILE / 4);
+    const int w_column = thread % (TILE / 4) * 4, w_k = thread / (TILE / 4);
+    const bool w_there = first_column + w_column < g.columns;
+    const unsigned w_to = base + (S::x_floats + w_k * TILE + w_column) * 4;
+    auto load_w = [&](int stage, int k0) {
 #pragma unroll
-    for (int i = 0; i < loads; i++) {
-        const int pixel = first_pixel + a_row + 64 * i, n = pixel / (p.oh * p.ow), rest = pixel - n * p.oh * p.ow;
+        for (int i = 0; i < w_copies; i++) {
+            const int at = k0 + w_k + i * w_apart;
+            const bool there = w_there && at < k_end;
+            tw_copy_async(w_to + (stage * S::stage + i * w_apart * TILE) * 4,
+                          w + (there ? (size_t)at * g.columns + first_column + w_column : 0), there);
+        }
+    };
+    for (int s = 0; s < stages - 1; s++) load_w(s, k_begin + s * K);
+
+    /* Of x: four k of two pixels. */
+    const int chunk = thread % 4 * 4, x_row = thread / 4;
+    int tops[2], lefts[2], images[2];
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        const int pixel = first_pixel + x_row + TILE / 2 * i, n = pixel / (p.oh * p.ow), rest = pixel - n * p.oh * p.ow;
         const int oy = rest / p.ow;
         const bool inside = pixel < g.pixels;
-        images[i] = x + (inside ? (size_t)n * p.ih * p.iw * p.ic : 0);
+        images[i] = inside ? n : 0;
         tops[i] = inside ? oy * p.sh - p.pt : INT_MIN / 2;
         lefts[i] = (rest - oy * p.ow) * p.sw - p.pl;
     }
     /* This thread's k as (window row, window column, channel), moved on by 16 each step. */
     int k = k_begin + chunk, window = k / p.ic, c = k - window * p.ic, ky = window / p.kw, kx = window - ky * p.kw;
-    float4 a_next[loads], b_next[loads];
-
-    auto gather = [&](int i,
-                      int at) { /* one number of a plain image */
-                                const int window_ = at / p.ic, c_ = at - window_ * p.ic, ky_ = window_ / p.kw,
-                                          kx_ = window_ - ky_ * p.kw;
-                                const int iy = tops[i] + ky_ * p.dilh, ix = lefts[i] + kx_ * p.dilw;
-                                if (at >= k_end || (unsigned)iy >= (unsigned)p.ih || (unsigned)ix >= (unsigned)p.iw)
-                                    return 0.0f;
-                                return __ldg(images[i] + ((size_t)c_ * p.ih + iy) * p.iw + ix);
-    };
-    auto load = [&](int k0) {
+    const unsigned x_to = base + (x_row * S::x_row + chunk) * 4;
+    auto load_x = [&](int stage) {
 #pragma unroll
-        for (int i = 0; i < loads; i++) {
-            a_next[i] = make_float4(0, 0, 0, 0);
+        for (int i = 0; i < 2; i++) {
+            const unsigned to = x_to + (stage * S::stage + TILE / 2 * i * S::x_row) * 4;
             if (g.plain) {
-                a_next[i] = make_float4(gather(i, k), gather(i, k + 1), gather(i, k + 2), gather(i, k + 3));
+#pragma unroll
+                for (int j = 0; j < 4; j++) { /* one number of a plain image each */
+                    const int at = k + j, tap = at / p.ic, c_ = at - tap * p.ic, ky_ = tap / p.kw;
+                    const int iy = tops[i] + ky_ * p.dilh, ix = lefts[i] + (tap - ky_ * p.kw) * p.dilw;
+                    const bool there = at < k_end && (unsigned)iy < (unsigned)p.ih && (unsigned)ix < (unsigned)p.iw;
+                    tw_copy_async_4(to + 4 * j,
+                                    x + (there ? (((size_t)images[i] * p.ic + c_) * p.ih + iy) * p.iw + ix : 0), there);
+                }
                 continue;
             }
             const int iy = tops[i] + ky * p.dilh, ix = lefts[i] + kx * p.dilw;
-            if (k < k_end && (unsigned)iy < (unsigned)p.ih && (unsigned)ix < (unsigned)p.iw)
-                a_next[i] = __ldg((const float4 *)(images[i] + ((size_t)iy * p.iw + ix) * p.ic + c));
-        }
-#pragma unroll
-        for (int i = 0; i < loads; i++) {
-            const int at = k0 + b_row + i * b_rows;
-            b_next[i] = make_float4(0, 0, 0, 0);
-            if (at < k_end && first_column + b_column < g.columns)
-                b_next[i] = __ldg((const float4 *)(w + (size_t)at * g.columns + first_column + b_column));
+            const bool there = k < k_end && (unsigned)iy < (unsigned)p.ih && (unsigned)ix < (unsigned)p.iw;
+            tw_copy_async(to, x + (there ? (((size_t)images[i] * p.ih + iy) * p.iw + ix) * p.ic + c : 0), there);
         }
         k += K;
         c += K;
@@ -94,75 +110,89 @@ __global__ static void __launch_bounds__(TW_LAST_THREADS, TILE == 128 ? 2 : 3)
             if (++kx == p.kw) kx = 0, ky++;
         }
     };
-    auto store = [&](int stage) {
-#pragma unroll
-        for (int i = 0; i < loads; i++) {
-            a_tile[stage][chunk][a_row + 64 * i] = a_next[i].x;
-            a_tile[stage][chunk + 1][a_row + 64 * i] = a_next[i].y;
-            a_tile[stage][chunk + 2][a_row + 64 * i] = a_next[i].z;
-            a_tile[stage][chunk + 3][a_row + 64 * i] = a_next[i].w;
-            *(float4 *)&b_tile[stage][b_row + i * b_rows][b_column] = b_next[i];
-        }
-    };
-
-    const int row = thread / 16 * 4, column = thread % 16 * 4; /* of the sums, and 64 further */
-    float sums[sums_side][sums_side] = {};
     tw_cuda_wait();
-    load(k_begin);
-    store(0);
-    __syncthreads();
-    for (int k0 = k_begin, stage = 0; k0 < k_end; k0 += K, stage ^= 1) {
-        const bool more = k0 + K < k_end;
-        if (more) load(k0 + K);
-#pragma unroll
-        for (int i = 0; i < K; i++) {
-            float a[sums_side], b[sums_side];
-#pragma unroll
-            for (int half = 0; half < loads; half++) {
-                *(float4 *)&a[4 * half] = *(const float4 *)&a_tile[stage][i][row + 64 * half];
-                *(float4 *)&b[4 * half] = *(const float4 *)&b_tile[stage][i][column + 64 * half];
-            }
-#pragma unroll
-            for (int r = 0; r < sums_side; r++)
-#pragma unroll
-                for (int j = 0; j < sums_side; j++) sums[r][j] = fmaf(a[r], b[j], sums[r][j]);
-        }
-        if (more) store(stage ^ 1);
+    for (int s = 0; s < stages - 1; s++) {
+        load_x(s);
+        tw_copy_commit();
+    }
+
+    const int row = warp / 2 * 32 + lane / 8, column = warp % 2 * (TILE / 2) + lane % 8 * 4;
+    float sums[8][4 * quads] = {};
+    int stage = 0;
+    for (int k0 = k_begin; k0 < k_end; k0 += K) {
+        tw_copy_wait<stages - 2>();
         __syncthreads();
+        const int free_stage = stage == 0 ? stages - 1 : stage - 1;
+        if (k0 + (stages - 1) * K < k_end) {
+            load_x(free_stage);
+            load_w(free_stage, k0 + (stages - 1) * K);
+        }
+        tw_copy_commit();
+        const float *x_at = tw_last_memory + stage * S::stage + row * S::x_row;
+        const float *w_at = tw_last_memory + stage * S::stage + S::x_floats + column;
+#pragma unroll 1 /* more would spill registers */
+        for (int two = 0; two < K; two += 2) {
+            float a[8][2];
+#pragma unroll
+            for (int r = 0; r < 8; r++) *(float2 *)a[r] = *(const float2 *)(x_at + 4 * r * S::x_row + two);
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                float b[4 * quads];
+#pragma unroll
+                for (int quad = 0; quad < quads; quad++)
+                    *(float4 *)(b + 4 * quad) = *(const float4 *)(w_at + (two + i) * TILE + 32 * quad);
+#pragma unroll
+                for (int r = 0; r < 8; r++)
+#pragma unroll
+                    for (int j = 0; j < 4 * quads; j++) sums[r][j] = fmaf(a[r][i], b[j], sums[r][j]);
+            }
+        }
+        stage = stage + 1 == stages ? 0 : stage + 1;
     }
     tw_cuda_release();
 #pragma unroll
-    for (int r = 0; r < sums_side; r++) {
-        const int pixel = first_pixel + row + r % 4 + 64 * (r / 4);
-        if (pixel >= g.pixels) continue;
+    for (int quad = 0; quad < quads; quad++) {
+        const int oc = first_column + column + 32 * quad;
+        if (oc >= p.oc) break;
+        float shift[4] = {};
+        const bool whole = g.splits == 1;
 #pragma unroll
-        for (int half = 0; half < loads; half++) {
-            const int oc = first_column + column + 64 * half;
-            if (oc >= p.oc) continue;
-            const size_t at = (size_t)pixel * p.oc + oc;
-            float4 sum = *(float4 *)&sums[r][4 * half];
-            if (g.splits > 1) {
-                *(float4 *)(partial + (size_t)blockIdx.z * g.pixels * p.oc + at) = sum;
-                continue;
-            }
-            float out[4] = {sum.x, sum.y, sum.z, sum.w};
+        for (int j = 0; j < 4; j++)
+            if (whole && p.has_bias) shift[j] = __ldg(bias + oc + j);
 #pragma unroll
-            for (int j = 0; j < 4; j++) {
-                if (p.has_bias) out[j] += __ldg(bias + oc + j);
-                if (p.has_residual) out[j] += residual[at + j];
-                out[j] = tw_activate(out[j], p.activation);
+        for (int half = 0; half < 8; half += 4) { /* the residuals of four rows are under way at once */
+            const int first = first_pixel + row + 4 * half;
+            float4 added[4] = {};
+#pragma unroll
+            for (int r = 0; r < 4; r++)
+                if (whole && p.has_residual && first + 4 * r < g.pixels)
+                    added[r] = *(const float4 *)(residual + (size_t)(first + 4 * r) * p.oc + oc);
+#pragma unroll
+            for (int r = 0; r < 4; r++) {
+                if (first + 4 * r >= g.pixels) break;
+                const size_t at = (size_t)(first + 4 * r) * p.oc + oc;
+                const float *sum = &sums[half + r][4 * quad];
+                float4 out = {sum[0], sum[1], sum[2], sum[3]};
+                if (!whole) {
+                    *(float4 *)(partial + (size_t)blockIdx.z * g.pixels * p.oc + at) = out;
+                    continue;
+                }
+                out.x = tw_activate(out.x + shift[0] + added[r].x, p.activation);
+                out.y = tw_activate(out.y + shift[1] + added[r].y, p.activation);
+                out.z = tw_activate(out.z + shift[2] + added[r].z, p.activation);
+                out.w = tw_activate(out.w + shift[3] + added[r].w, p.activation);
+                *(float4 *)(y + at) = out;
             }
-            *(float4 *)(y + at) = make_float4(out[0], out[1], out[2], out[3]);
         }
     }
 }
 
 /* Adds the splits up; a thread has four channels of a pixel. */
-__global__ static void __launch_bounds__(TW_LAST_THREADS)
+__global__ static void __launch_bounds__(TW_LAST_FINISHING)
     tw_last_finish(const __grid_constant__ tw_last_gemm g, const float *partial, const float *bias,
                    const float *residual, float *y)
 {
-    const size_t count = (size_t)g.pixels * g.p.oc, at = ((size_t)blockIdx.x * TW_LAST_THREADS + threadIdx.x) * 4;
+    const size_t count = (size_t)g.pixels * g.p.oc, at = ((size_t)blockIdx.x * TW_LAST_FINISHING + threadIdx.x) * 4;
     tw_cuda_wait();
     tw_cuda_release();
     if (at >= count) return;
@@ -250,18 +280,22 @@ static inline void tw_last_pack(const tw_conv2d *p, const float *w, float *packe
                 packed[(i * p->ic + c) * columns + oc] = w[(oc * p->ic + c) * window + i];
 }
 
+template <int TILE> static tw_cuda_grid tw_last_grid(const tw_last_gemm *g)
+{
+    return {dim3(tw_ceil_div((size_t)g->pixels, TILE), tw_ceil_div((size_t)g->p.oc, TILE), (unsigned)g->splits),
+            tw_last_tile<TILE>::threads, (size_t)tw_last_tile<TILE>::shared};
+}
+
 static inline tw_status tw_last_run(const tw_last_gemm *g, const tw_step *step, const float *residual, tw_queue *queue)
 {
     const float *x = (const float *)step->in[0], *w = (const float *)step->packed, *bias = (const float *)step->in[2];
     float *y = (float *)step->out, *partial = (float *)step->workspace;
-    const tw_cuda_grid grid = {dim3(tw_ceil_div((size_t)g->pixels, (size_t)g->tile),
-                                    tw_ceil_div((size_t)g->p.oc, (size_t)g->tile), (unsigned)g->splits),
-                               TW_LAST_THREADS};
-    tw_status status = g->tile == 128
-                           ? tw_cuda_launch(queue, tw_last_multiply<128>, grid, *g, x, w, bias, residual, y, partial)
-                           : tw_cuda_launch(queue, tw_last_multiply<64>, grid, *g, x, w, bias, residual, y, partial);
+    tw_status status =
+        g->tile == 128
+            ? tw_cuda_launch(queue, tw_last_multiply<128>, tw_last_grid<128>(g), *g, x, w, bias, residual, y, partial)
+            : tw_cuda_launch(queue, tw_last_multiply<64>, tw_last_grid<64>(g), *g, x, w, bias, residual, y, partial);
     if (status != TW_OK || g->splits == 1) return status;
-    const tw_cuda_grid all = {dim3(tw_ceil_div((size_t)g->pixels * g->p.oc / 4, TW_LAST_THREADS)), TW_LAST_THREADS};
+    const tw_cuda_grid all = {dim3(tw_ceil_div((size_t)g->pixels * g->p.oc / 4, TW_LAST_FINISHING)), TW_LAST_FINISHING};
     return tw_cuda_launch(queue, tw_last_finish, all, *g, (const float *)partial, bias, residual, y);
 }
 

@@ -27,19 +27,38 @@ __device__ static inline unsigned tw_shared_address(const void *pointer)
     return (unsigned)__cvta_generic_to_shared(pointer);
 }
 
-/* 16 bytes into shared memory, past L1; zeros where there is nothing to read (then `from` only has to be valid). */
+/* Copies of 16 bytes, past L1, or 4 into shared memory, or zeros where there is nothing to read (then `from` only has to be
+ * valid). Asynchronous from compute capability 8.0 on; before, done when they return. */
 __device__ static inline void tw_copy_async(unsigned to, const void *from, bool there)
 {
+#if __CUDA_ARCH__ >= 800
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(there ? 16 : 0) : "memory");
+#else
+    const int4 v = there ? *(const int4 *)from : make_int4(0, 0, 0, 0);
+    asm volatile("st.shared.v4.s32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w)
+                 : "memory");
+#endif
+}
+__device__ static inline void tw_copy_async_4(unsigned to, const float *from, bool there)
+{
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from), "r"(there ? 4 : 0) : "memory");
+#else
+    asm volatile("st.shared.f32 [%0], %1;" ::"r"(to), "f"(there ? *from : 0.0f) : "memory");
+#endif
 }
 __device__ static inline void tw_copy_commit(void)
 {
+#if __CUDA_ARCH__ >= 800
     asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
 }
 /* Until at most `pending` of the groups committed last are under way. */
 template <int pending> __device__ static inline void tw_copy_wait(void)
 {
+#if __CUDA_ARCH__ >= 800
     asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
+#endif
 }
 
 /* Asks for the 128 bytes around an address to be brought into L2. */
