@@ -6,7 +6,8 @@ a fused multiply-add is two; a call of exp and the like is a special function.
 
 Instructions are those of this text too, weighed as a GPU's turns: one a number of a vector, two where they work on 64
 bits, as addresses do, 20 for a division of integers. What only names a value differently (conversions between integers,
-parts of vectors, phi) costs nothing. A GPU's compiler will do better here and worse there."""
+parts of vectors, phi) costs nothing. A GPU's compiler will do better here and worse there. Nor does a block that takes
+threadgroup memory cost anything: each worker's first thread runs it, so that it would count the host's workers."""
 import re
 
 ARITHMETIC = re.compile(r"= (?:tail |contract |fast |nnan |ninf |nsz |arcp |afn |reassoc )*(fadd|fsub|fmul|fdiv|frem) "
@@ -22,6 +23,7 @@ DIVISION = re.compile(r"= [su](?:div|rem)\b")
 WIDE = re.compile(r"= (?:getelementptr|(?:add|sub|mul|shl|lshr|ashr|and|or|xor|icmp|select)\b[^,]* i64\b)")
 VECTOR = re.compile(r"= (?!load)[^,(]*<(\d+) x ")
 MEMORY = re.compile(r"(?:= load|store) ")
+ALLOCATION = re.compile(r"call .*@\w*threadgroup_allocate")
 TERMINATOR = re.compile(r"\s+(br|ret|switch|unreachable)\b")
 
 
@@ -56,7 +58,7 @@ def watched_groups(text):
 
 def count_in(text):
     groups = watched_groups(text)
-    out, inside, flops, special, instructions = [], False, 0, 0, 0
+    out, inside, allocates, flops, special, instructions = [], False, False, 0, 0, 0
     for line in text.split("\n"):
         if line.startswith("define "):
             inside = bool(set(re.findall(r"#(\d+)", line)) & groups)
@@ -64,8 +66,10 @@ def count_in(text):
         elif inside and line.startswith("  "):
             found = operations(line)
             flops, special, instructions = flops + found[0], special + found[1], instructions + turns(line)
-            if TERMINATOR.match(line) and instructions:
-                out.append(f"  call void @msl_count_work(i64 {flops}, i64 {special}, i64 {instructions})")
-                flops = special = instructions = 0
+            allocates = allocates or ALLOCATION.search(line) is not None
+            if TERMINATOR.match(line):
+                if instructions and not allocates:
+                    out.append(f"  call void @msl_count_work(i64 {flops}, i64 {special}, i64 {instructions})")
+                allocates, flops, special, instructions = False, 0, 0, 0
         out.append(line)
     return "\n".join(out) + "\ndeclare void @msl_count_work(i64, i64, i64)\n"
