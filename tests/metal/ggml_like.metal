@@ -42,11 +42,12 @@ static inline float block_dot(device const block_q4 *qb, float sumy, thread floa
 }
 
 // dst = dot products of rows of quantised x with y: 16 threads of a simdgroup take half a block each.
-kernel void mul_mv_q4_f32(device const block_q4 *x [[buffer(0)]], device const float *y [[buffer(1)]],
+kernel void mul_mv_q4_f32(device const void *src0 [[buffer(0)]], device const float *y [[buffer(1)]],
                           device float *dst [[buffer(2)]], constant args_norm &args [[buffer(3)]],
                           device const float *bias [[buffer(4), function_constant(has_bias)]],
                           uint3 tgpig [[threadgroup_position_in_grid]], ushort tiisg [[thread_index_in_simdgroup]])
 {
+    device const block_q4 *x = (device const block_q4 *)src0;
     const int nb = args.ne00 / QK;
     const int first_row = tgpig.x * rows;
     for (int row = first_row; row < first_row + rows && row < args.ne01; row++) {

@@ -63,7 +63,7 @@ def describe(out, unit, points, mode, family):
         for position, a in enumerate(kernel.arguments):
             if a.kind != "position":
                 kind = f"typename ::msl::signature<::metal::msl_type_of_{number}>::template parameter<{position}>"
-                size = f"(uint32_t)sizeof(::msl::pointee<{kind}>)"
+                size = f"::msl::pointee_bytes<{kind}>()"
                 out.append(f"    {{{quoted(a.name)}, {a.index}, MSL_{a.space.upper()}, {int(a.writable)}, "
                            f"{int(a.optional)}, {size}}},\n")
         out.append("    {nullptr, 0, 0, 0, 0, 0}};\n")

@@ -61,6 +61,11 @@ template <class... P> struct signature<void (*)(const group &, P...)> {
 };
 
 template <class P> using pointee = std::remove_pointer_t<std::remove_reference_t<P>>;
+template <class P> constexpr uint32_t pointee_bytes() // 1 of void
+{
+    if constexpr (std::is_void_v<pointee<P>>) return 1;
+    else return (uint32_t)sizeof(pointee<P>);
+}
 
 // A kernel's parameter of type P from an address, and from a position.
 template <class P> MSL_FUNCTION P from_address(void *address)
