@@ -338,8 +338,15 @@ kernel void buffer_too_small(device float *out [[buffer(0)]], constant Args &arg
 }
 
 // run: --threads 1025 --threadgroups 1 --buffer 0=zeros:float32:2000
-// fails: plain: dimension 0 of the grid is too large
+// fails: plain: more than 1024 threads in a threadgroup
 kernel void too_many_threads(device float *out [[buffer(0)]], uint t [[thread_position_in_grid]]) { out[t] = 1.0f; }
+
+// run: --threads 1024 --threadgroups 4194304 --buffer 0=zeros:float32:2000
+// fails: plain: dimension 0 of the grid is too large
+kernel void too_many_threadgroups(device float *out [[buffer(0)]], uint t [[thread_position_in_grid]])
+{
+    out[t] = 1.0f;
+}
 
 // run: --threads 64,32 --threadgroups 1 --buffer 0=zeros:float32:4096
 // fails: plain: more than 1024 threads in a threadgroup

@@ -625,7 +625,9 @@ int check_grid(launch &run)
     for (int i = 0; i < 3; i++) {
         if (t[i] == 0 || n[i] == 0)
             return invalid(run, "kernel %s: dimension %lu of the grid is 0", run.kernel->name, i);
-        if (t[i] > MAX_THREADS || (uint64_t)t[i] * n[i] > UINT32_MAX)
+        if (t[i] > limit)
+            return invalid(run, "kernel %s: more than %lu threads in a threadgroup", run.kernel->name, limit);
+        if ((uint64_t)t[i] * n[i] > UINT32_MAX)
             return invalid(run, "kernel %s: dimension %lu of the grid is too large", run.kernel->name, i);
         if (g[i] != 0 && (g[i] > t[i] * n[i] || g[i] <= t[i] * (n[i] - 1)))
             return invalid(run, "kernel %s: dimension %lu of the exact grid does not fit its threadgroups",
