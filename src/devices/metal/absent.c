@@ -9,7 +9,7 @@ static tw_status open_absent(int index, const tw_device_desc *desc, tw_device **
     (void)device;
     return tw_fail(
         error, TW_UNAVAILABLE,
-        "metal: this machine has none, which is on Apple systems; metal-sim runs the same kernels on the CPU");
+        "metal: there is no host for Apple's GPUs yet, on no system; metal-sim runs the same kernels on the CPU");
 }
 
 const tw_backend tw_metal_backend = {.name = "metal", .open = open_absent};

@@ -278,47 +278,70 @@ tw_status tw_metal_read_family(const char *device, const char *text, int *family
 
 /* ---- building and opening ---- */
 
-/* Starts the tool with its words in `said`; its exit status, or -1. */
-static int run_tool(char *const *arguments, const char *said)
+enum { WORDS = 1024 };
+
+/* Reads to the end; keeps the beginning. */
+static void read_words(int from, char said[WORDS])
+{
+    char rest[WORDS];
+    size_t used = 0;
+    for (;;) {
+        const bool full = used == WORDS - 1;
+        const ssize_t got = read(from, full ? rest : said + used, full ? sizeof rest : WORDS - 1 - used);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) break;
+        if (!full) used += (size_t)got;
+    }
+    said[used] = 0;
+}
+
+/* Starts the tool and hears what it says, through a pipe: where a disk is full there is still room for why. Its exit
+ * status, or -1. */
+static int run_tool(char *const *arguments, char said[WORDS])
 {
     posix_spawn_file_actions_t actions;
     pid_t child;
-    int status = -1;
-    if (posix_spawn_file_actions_init(&actions) != 0) return -1;
+    int ends[2], status = -1;
+    *said = 0;
+    if (pipe2(ends, O_CLOEXEC) != 0) return -1;
+    if (posix_spawn_file_actions_init(&actions) != 0) {
+        close(ends[0]);
+        close(ends[1]);
+        return -1;
+    }
     const bool ready = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0) == 0 &&
-                       posix_spawn_file_actions_addopen(&actions, 1, said, O_WRONLY | O_CREAT | O_TRUNC, 0666) == 0 &&
-                       posix_spawn_file_actions_adddup2(&actions, 1, 2) == 0;
-    if (ready && posix_spawn(&child, arguments[0], &actions, NULL, arguments, environ) == 0)
+                       posix_spawn_file_actions_adddup2(&actions, ends[1], 1) == 0 &&
+                       posix_spawn_file_actions_adddup2(&actions, ends[1], 2) == 0;
+    const bool started = ready && posix_spawn(&child, arguments[0], &actions, NULL, arguments, environ) == 0;
+    close(ends[1]);
+    if (started) {
+        read_words(ends[0], said);
         while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+    }
+    close(ends[0]);
     posix_spawn_file_actions_destroy(&actions);
     return status < 0 || !WIFEXITED(status) ? -1 : WEXITSTATUS(status);
 }
 
 static tw_status build(const tw_msl_tools *tools, const char *source, const char *output, tw_error *error)
 {
-    char program[PATH_MAX], family[16], input[PATH_MAX], said[PATH_MAX];
+    char program[PATH_MAX], family[16], input[PATH_MAX], said[WORDS];
     write_path(program, "%s/build", tools->tools);
     snprintf(family, sizeof family, "apple%d", tools->family);
     write_path(input, "%s/ops/%s.metal", tools->sources, source);
-    write_path(said, "%s.%ld.log", output, (long)getpid());
     char *arguments[] = {program, (char *)tools->mode, "--family", family, "-I", (char *)tools->sources, input,
                          "-o",    (char *)output,      NULL};
-    const int result = run_tool(arguments, said);
-    char *words = read_text(said);
-    unlink(said);
-    tw_status status = TW_OK;
-    if (result != 0)
-        status = tw_fail(error, TW_FAILED, "%s: %s.metal does not compile: %.700s", tools->device, source,
-                         words && *words ? words : "tools/metal/build did not run");
-    free(words);
-    return status;
+    if (run_tool(arguments, said) == 0) return TW_OK;
+    return tw_fail(error, TW_FAILED, "%s: %s.metal could not be compiled: %.700s", tools->device, source,
+                   *said ? said : "tools/metal/build did not run");
 }
 
 static tw_status load(const tw_msl_tools *tools, const char *path, tw_msl_library *library, tw_error *error)
 {
     msl_describe_function *describe = NULL;
     library->handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!library->handle) return tw_fail(error, TW_FAILED, "%s: %s", tools->device, dlerror());
+    if (!library->handle)
+        return tw_fail(error, TW_FAILED, "%s: %s; a file that is removed is built again", tools->device, dlerror());
     void *symbols[] = {dlsym(library->handle, "msl_describe"), dlsym(library->handle, "msl_launch")};
     memcpy(&describe, &symbols[0], sizeof describe);
     memcpy(&library->launch, &symbols[1], sizeof library->launch);
