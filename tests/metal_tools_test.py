@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+"""tools/metal where something is wrong: each wrong launch is one line and status 2, a missing compiler one line; what
+cannot be kept is done without; and nothing is left behind."""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOOLS = os.path.join(os.path.dirname(HERE), "tools/metal")
+CLANG = os.environ.get("MSL_CLANG", "clang++-19")
+KERNEL = """#include <metal_stdlib>
+using namespace metal;
+kernel void twice(device const float *x [[buffer(0)]], device float *y [[buffer(1)]],
+                  threadgroup float *spare [[threadgroup(0)]], uint i [[thread_position_in_grid]])
+{
+    y[i] = 2.0f * x[i];
+}
+"""
+RIGHT = "--buffer 0=float32:1,2,3,4 --buffer 1=zeros:float32:4 --threadgroup 0=16 --threads 4 --threadgroups 1 --out 1"
+DOUBLED = "2.0 4.0 6.0 8.0"
+# What is given after RIGHT, and words of the refusal.
+WRONG = (
+    ("--buffer 0=damaged.npy", "a damaged header"), ("--buffer 0=cut.npy", "is no .npy file"),
+    ("--buffer 0=zeros:float64:4", "expected zeros:TYPE:COUNT"), ("--buffer 0=zeros:float32:1000000000000", "no memory"),
+    ("--buffer 0=int8:1000", "-128"), ("--buffer 31=zeros:float32:4", "from 0 to 30"),
+    ("--constant N=int32:one", "one"), ("--constant N=int32:99999999999", "2147483647"),
+    ("--threadgroup 0=few", "expected a number from 1"), ("--threadgroups 4294967297", "1 to 3 numbers"),
+    ("--threads 1025", "more than 1024 threads"), ("--repeat 0", "expected a number from 1"),
+    ("--workers -1", "expected a number from 0"), ("--seed x", "expected a number from 0"),
+    ("--out 1=missing/y.npy", "No such file"), ("--library missing.so", "no library"), ("--family apple3", "apple4"))
+counts = {"passed": 0, "failed": 0}
+
+
+def check(name, wrong):
+    counts["failed" if wrong else "passed"] += 1
+    if wrong:
+        print(f"FAIL {name}: {wrong}")
+
+
+def mslrun(folder, *arguments, **environment):
+    """In the folder with a space in its name, whose folder tmp is for temporary files."""
+    given = dict(os.environ, TMPDIR=os.path.join(folder, "tmp"), **environment)
+    given = {name: value for name, value in given.items() if value is not None}
+    command = [os.path.join(TOOLS, "mslrun"), "twice.metal", "twice", *RIGHT.split(), *arguments]
+    return subprocess.run(command, cwd=folder, env=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def doubles(folder, *arguments, **environment):
+    done = mslrun(folder, *arguments, **environment)
+    return None if done.stdout.strip() == DOUBLED else f"status {done.returncode}, '{done.stdout}{done.stderr}'"
+
+
+def refuses(folder, status, words, *arguments, **environment):
+    """The last line has the words, and it is the only one but for a line of usage before."""
+    done = mslrun(folder, *arguments, **environment)
+    *before, last = done.stderr.strip().split("\n")
+    right = done.returncode == status and words in last and (not before or before[0].startswith("usage"))
+    return None if right else f"status {done.returncode}, '{done.stderr}'"
+
+
+def wrong_launches(folder):
+    with open(os.path.join(folder, "damaged.npy"), "wb") as file:
+        file.write(b"\x93NUMPY\x01\x00\x05\x00{abc ")
+    with open(os.path.join(folder, "cut.npy"), "wb") as file:
+        file.write(b"\x93NUMPY\x01")
+    for text, words in WRONG:
+        check(text, refuses(folder, 2, words, *text.split()))
+
+
+def compilers(folder):
+    other = os.path.join(folder, "older")
+    with open(other, "w") as file:
+        file.write("#!/bin/sh\necho '#define __clang_major__ 14'\n")
+    os.chmod(other, 0o755)
+    check("no clang", refuses(folder, 1, "no no-such-clang", MSL_CLANG="no-such-clang"))
+    check("an older clang", refuses(folder, 1, "is no clang 18 or newer", MSL_CLANG=other))
+
+
+def caches(folder):
+    """Of what all kernels share: none, one that is no folder, and one in which another was killed."""
+    cache = os.path.join(folder, "cache")
+    killed, busy = (os.path.join(cache, "tilewise/metal", name) for name in ("fresh.killed", "fresh.busy"))
+    os.makedirs(killed)
+    os.makedirs(busy)
+    os.utime(killed, (time.time() - 7200,) * 2)
+    check("no folder to keep anything in", doubles(folder, XDG_CACHE_HOME=None, HOME=None))
+    check("a cache that is a file", doubles(folder, XDG_CACHE_HOME=os.path.join(folder, "twice.metal")))
+    check("an empty cache", doubles(folder, XDG_CACHE_HOME=cache))
+    check("a build that was killed", "is still there" if os.path.exists(killed) else None)
+    check("a build under way", None if os.path.exists(busy) else "was taken away")
+
+
+def libraries(folder):
+    subprocess.run([os.path.join(TOOLS, "build"), "plain", "twice.metal", "-o", "twice.so"], cwd=folder, check=True)
+    check("a library in the working folder", doubles(folder, "--library", "twice.so"))
+    done = mslrun(folder, "--mode", "asan", "--buffer", "1=zeros:float32:3")
+    if "needs" not in done.stderr:
+        check("a fault under a sanitizer", None if "twice.metal:6" in done.stderr else done.stderr)
+
+
+def main():
+    if not shutil.which(CLANG):
+        print(f"SKIP no {CLANG}\n0 passed, 0 failed, 1 skipped")
+        return
+    with tempfile.TemporaryDirectory() as outer:
+        folder = os.path.join(outer, "a folder")
+        os.makedirs(os.path.join(folder, "tmp"))
+        with open(os.path.join(folder, "twice.metal"), "w") as file:
+            file.write(KERNEL)
+        for part in (wrong_launches, compilers, caches, libraries):
+            part(folder)
+        left = os.listdir(os.path.join(folder, "tmp"))
+        check("temporary files", f"left {left}" if left else None)
+    print(f"{counts['passed']} passed, {counts['failed']} failed, 0 skipped")
+    sys.exit(counts["failed"] != 0)
+
+
+main()
