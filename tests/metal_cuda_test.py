@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """The device metal-cuda. Without a GPU: all of Tilewise's kernels in Metal compile as CUDA; simdgroup operations made
 of shuffles are right; and the device, the CPU in the driver's place (metal/host_driver.cpp), runs what was made for
 CUDA right. On a GPU: every design against the reference, networks against the CPU, and a share of the designs under

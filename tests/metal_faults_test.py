@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Every fault planted in tests/metal/faults.metal is found by the check and at the line that the file names."""
 import concurrent.futures
 import os

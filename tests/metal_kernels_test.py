@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Correct Metal kernels give what they must, in every mode and in random schedules, and no check complains.
 
 tests/metal/features.metal says in comments what its kernels give; the kernels of tests/metal/*_like.metal, in the

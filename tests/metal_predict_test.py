@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """tools/metal/predict: the model's arithmetic on made-up counters, what it refuses, how it is held against a
 measurement; and, where clang is there, a layer that is counted and predicted, and the study's products. Nothing here
 knows a GPU."""

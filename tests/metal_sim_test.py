@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """The device metal-sim: every design in Metal against the reference, networks against the CPU, and what it says where
 something is missing. Skipped where the device itself says that clang is not there."""
 import array

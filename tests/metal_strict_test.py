@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """The strict pass of tools/metal refuses what tests/metal/refused*.metal mark, as the feature that they name, and
 nothing else; and none of the other Metal files of this tree."""
 import concurrent.futures

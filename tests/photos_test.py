@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Real weights on real photographs: the top five must be those that the PyTorch implementation gives, with
 probabilities within 2e-3. Needs what scripts/fetch-data fetches.
 
