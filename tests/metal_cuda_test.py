@@ -133,6 +133,8 @@ def on_gpu(build, program, folder):
 
 
 def main():
+    if len(sys.argv) < 2 or not os.path.exists(os.path.join(sys.argv[1], "tests/metal_library")):
+        sys.exit("usage: tests/metal_cuda_test.py BUILD [build], BUILD a folder such as build/release with its tests")
     build = sys.argv[1]
     program = os.path.join(build, "tilewise")
     if sys.argv[2:] == ["build"]:

@@ -24,7 +24,7 @@ DOUBLED = "2.0 4.0 6.0 8.0"
 # What is given after RIGHT, and words of the refusal.
 WRONG = (
     ("--buffer 0=damaged.npy", "a damaged header"), ("--buffer 0=cut.npy", "is no .npy file"),
-    ("--buffer 0=zeros:float64:4", "expected zeros:TYPE:COUNT"), ("--buffer 0=zeros:float32:1000000000000", "no memory"),
+    ("--buffer 0=zeros:float64:4", "expected zeros:TYPE:COUNT"), ("--buffer 0=zeros:int8:999999999999999", "no memory"),
     ("--buffer 0=int8:1000", "-128"), ("--buffer 31=zeros:float32:4", "from 0 to 30"),
     ("--constant N=int32:one", "one"), ("--constant N=int32:99999999999", "2147483647"),
     ("--threadgroup 0=few", "expected a number from 1"), ("--threadgroups 4294967297", "1 to 3 numbers"),

@@ -205,6 +205,19 @@ kernel void packed_arithmetic(device float *out [[buffer(0)]], device packed_flo
     out[5] = in[0].x - 1.0f;
 }
 
+// run: --threads 1 --threadgroups 1 --buffer 0=zeros:float32:4 --buffer 1=float32:1,2,3,4 --buffer 2=float32:5,6,7,8
+// gives: 3 8 9 4
+kernel void arrays(device float *out [[buffer(0)]], constant array<float, 4> &in [[buffer(1)]],
+                   device const array<float, 4> &other [[buffer(2)]])
+{
+    array<float, 2> own;
+    own[1] = 9;
+    out[0] = in[2];
+    out[1] = other[3];
+    out[2] = own[1];
+    out[3] = float(own.size()) * 2;
+}
+
 // run: --threads 1 --threadgroups 1 --buffer 0=zeros:float32:9
 // gives: 14 32 50 1 0 2 30 3 11
 kernel void matrices(device float *out [[buffer(0)]])
@@ -688,6 +701,15 @@ kernel void integer_ends(device float *out [[buffer(0)]], device atomic_int *in 
 }
 
 // ---- C++ ----
+
+namespace project {
+namespace metal {
+template <typename T> inline T larger(T a, T b) { return ::metal::max(a, b); }
+} // namespace metal
+} // namespace project
+// run: --threads 1 --threadgroups 1 --buffer 0=zeros:float32:1
+// gives: 7
+kernel void inner_metal(device float *out [[buffer(0)]]) { out[0] = project::metal::larger(7.0f, 3.0f); }
 
 template <typename T, int N = 2> struct Ring {
     T data[N];

@@ -45,7 +45,7 @@ MESSAGES = [(re.compile(pattern), feature) for pattern, feature in (
     (r"illegal vector component name ''([xyzw]+|[rgba]+)''", None),  # of a vector of bool
     (r"cannot convert between vector and non-scalar values .*matrix<", None),  # a product with one in device memory
     (r"no matching conversion for functional-style cast from .*matrix<.* to .*matrix<", None),  # the same
-    (r"no viable overloaded operator\[\] for type '.*matrix<", None),  # a matrix in device memory
+    (r"no viable overloaded operator\[\] for type '.*(matrix|array)<", None),  # one in device or constant memory
     (r"with const-qualified type|read-only variable|const-qualified variable", "write to a constant"),
     (r"c\+\+17|c\+\+1z|c\+\+20|c\+\+2a|-Wc\+\+", "C++17"),
     (r"variable length array|variable-length|-Wvla|dimension.*not.*constant", "variable length array"),

@@ -90,7 +90,7 @@ class Unit:
             return opening + 1
         end = close_of(tokens, opening)
         name = text_of(tokens[i + 1:opening]).strip()
-        if name == "metal":  # the code is in metal already
+        if name == "metal" and not self.scope:  # the code is in metal already
             out.append(self.declarations(tokens, opening + 1, end, "namespace"))
             return end + 1
         self.scope.append(name)
