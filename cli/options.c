@@ -336,7 +336,7 @@ typedef struct option_info {
 
 static const option_info infos[CLI_OPTIONS] = {
     [CLI_DEVICE] = {"device", "NAME", parse_device, "cpu (default), cuda, cuda:1, metal, metal-sim, metal-cuda"},
-    [CLI_FAMILY] = {"family", "F", parse_family, "GPU that metal-sim answers as: apple4 to apple10 (default apple7)"},
+    [CLI_FAMILY] = {"family", "F", parse_family, "GPU of metal-sim and metal-cuda: apple4 to apple10 (default apple7)"},
     [CLI_DESIGN] =
         {"design", "NAME", parse_design,
          "auto (default), any design's name, all (bench, verify), or by operator: conv2d=winograd,linear=naive"},
@@ -501,6 +501,15 @@ static tw_status check_lists(const cli_command *command, const cli_options *opti
     return TW_OK;
 }
 
+/* A family given to other devices would say nothing, and look as if it did. */
+static tw_status check_family(const cli_command *command, const cli_options *options, tw_error *error)
+{
+    if (!options->family || !(command->options & CLI_BIT(CLI_DEVICE))) return TW_OK;
+    for (int i = 0; i < options->devices.count; i++)
+        if (strncmp(options->devices.items[i], "metal-", strlen("metal-")) == 0) return TW_OK;
+    return tw_fail(error, TW_INVALID, "--family: only --device metal-sim and metal-cuda answer as one");
+}
+
 static tw_status check_arguments(const cli_command *command, const cli_options *options, tw_error *error)
 {
     if (options->argument_count < command->min_arguments)
@@ -570,6 +579,7 @@ tw_status cli_options_parse(const cli_command *command, int argc, char **argv, c
     options->arguments = argv + optind;
     options->argument_count = argc - optind;
     tw_status status = check_lists(command, options, error);
+    if (status == TW_OK) status = check_family(command, options, error);
     return status == TW_OK ? check_arguments(command, options, error) : status;
 }
 

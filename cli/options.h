@@ -74,7 +74,7 @@ typedef struct cli_numbers {
 typedef struct cli_options {
     uint64_t given;          /* CLI_BIT(...) of those on the command line */
     cli_texts devices;       /* cpu */
-    const char *family;      /* of metal-sim; null: apple7 */
+    const char *family;      /* of metal-sim and metal-cuda; null: apple7 */
     cli_texts designs;       /* auto */
     cli_integers precisions; /* tw_precision: fp32 */
     cli_integers threads;    /* 0: one a core */

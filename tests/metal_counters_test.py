@@ -144,6 +144,7 @@ def only_where_they_can_be_counted():
     check(not any("counters" in row or "kernels" in row for row in rows), "counters of the CPU")
     check("counted" not in succeed("profile", "lenet5", *QUICK), "a table of counters of the CPU")
     refuse(2, "apple11", *command("--family", "apple11"))
+    refuse(2, "--family: only --device metal-sim", "profile", "lenet5", "--family", "apple6")
 
 
 main()
