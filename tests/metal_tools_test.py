@@ -70,6 +70,15 @@ def wrong_launches(folder):
         check(text, refuses(folder, 2, words, *text.split()))
 
 
+def wrong_builds(folder):
+    for text, words in (("plain twice.metal -o", "-o needs a value"), ("plain twice.metal twice.metal", "one file at"),
+                        ("plain", "no file"), ("fast twice.metal", "which kind"), ("plain twice.metal", "no output")):
+        done = subprocess.run([os.path.join(TOOLS, "build"), *text.split()], cwd=folder, stderr=subprocess.PIPE,
+                              text=True)
+        right = done.returncode == 1 and words in done.stderr and done.stderr.count("\n") == 1
+        check(f"build {text}", None if right else f"status {done.returncode}, '{done.stderr}'")
+
+
 def compilers(folder):
     other = os.path.join(folder, "older")
     with open(other, "w") as file:
@@ -110,7 +119,7 @@ def main():
         os.makedirs(os.path.join(folder, "tmp"))
         with open(os.path.join(folder, "twice.metal"), "w") as file:
             file.write(KERNEL)
-        for part in (wrong_launches, compilers, caches, libraries):
+        for part in (wrong_launches, wrong_builds, compilers, caches, libraries):
             part(folder)
         left = os.listdir(os.path.join(folder, "tmp"))
         check("temporary files", f"left {left}" if left else None)
