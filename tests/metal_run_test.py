@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """tools/metal/mslrun: what it says of wrong arguments and of kernels that crash, files with odd names, and that nothing
 of it stays behind; and that a damaged cache of kernels is mended."""
 import glob
@@ -42,6 +43,8 @@ WRONG = [
     ("ones", ONE + "--buffer 1=empty.npy", 2, "empty.npy is no .npy file"),
     ("ones", ONE + "--buffer 1=cut.npy", 2, "4 bytes are not the 100 numbers"),
     ("ones", ONE + "--out 0=absent/out.npy", 2, "absent/out.npy: No such file"),
+    ("ones", ONE + "--buffer 1=zeros:float64:4", 2, "expected zeros:TYPE:COUNT"),
+    ("ones", ONE + "--family apple3", 2, "apple10"),
     ("ones", ONE + "--workers -1", 2, "expected a number from 0"),
     ("ones", ONE + "--repeat 0", 2, "expected a number from 1"),
     ("ones", ONE + "--library absent.so", 2, "no library made by tools/metal/build"),

@@ -340,8 +340,7 @@ static tw_status load(const tw_msl_tools *tools, const char *path, tw_msl_librar
 {
     msl_describe_function *describe = NULL;
     library->handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!library->handle)
-        return tw_fail(error, TW_FAILED, "%s: %s; a file that is removed is built again", tools->device, dlerror());
+    if (!library->handle) return tw_fail(error, TW_FAILED, "%s: %s", tools->device, dlerror());
     void *symbols[] = {dlsym(library->handle, "msl_describe"), dlsym(library->handle, "msl_launch")};
     memcpy(&describe, &symbols[0], sizeof describe);
     memcpy(&library->launch, &symbols[1], sizeof library->launch);
