@@ -44,19 +44,31 @@ __device__ static inline void tw_cuda_release(void)
 #endif
 }
 
+/* Asks for the 128 bytes around an address to be brought into L2. */
+__device__ static inline void tw_prefetch(const void *from)
+{
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(from));
+}
+
+/* Bytes of weights that may be brought into L2 at once, ahead of their layer, without driving out what is in use. */
+enum { TW_CUDA_AHEAD = 16 << 20 };
+
 typedef struct tw_cuda_grid {
     dim3 blocks;
     unsigned threads;
     size_t shared;    /* dynamic, bytes */
     unsigned cluster; /* blocks along z that form a cluster, 2 to 8, where the capability is 9.0; 0: none */
+    size_t most;      /* dynamic bytes that any launch of this kernel asks for; 0: as this one */
 } tw_cuda_grid;
 
 template <class... Parameters, class... Arguments>
 static tw_status tw_cuda_launch(tw_queue *queue, void (*kernel)(Parameters...), const tw_cuda_grid &grid,
                                 const Arguments &...arguments)
 {
-    if (grid.shared > 48 * 1024 &&
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)grid.shared) != cudaSuccess)
+    /* A limit of the function and not of the launch: another launch, in a graph or a thread, must not find it lower. */
+    const size_t most = grid.most > grid.shared ? grid.most : grid.shared;
+    if (most > 48 * 1024 &&
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)most) != cudaSuccess)
         return TW_FAILED;
     cudaLaunchAttribute attributes[2] = {};
     attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;

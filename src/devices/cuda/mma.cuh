@@ -61,12 +61,6 @@ template <int pending> __device__ static inline void tw_copy_wait(void)
 #endif
 }
 
-/* Asks for the 128 bytes around an address to be brought into L2. */
-__device__ static inline void tw_prefetch(const void *from)
-{
-    asm volatile("prefetch.global.L2 [%0];" ::"l"(from));
-}
-
 #if __CUDA_ARCH__ >= 800
 
 /* Four 8 x 16-byte matrices; lane l gives the address of row l % 8 of matrix l / 8. */
@@ -238,33 +232,70 @@ __device__ static inline void tw_mma_store(const float (&sums)[NJ][4], unsigned 
 
 #endif
 
-/* ---- clusters: blocks that read one another's shared memory, compute capability 9.0 ---- */
+/* ---- clusters: blocks that write into one another's shared memory, compute capability 9.0 ----
+ *
+ * A block sends numbers to another's shared memory, where an mbarrier counts the bytes that have arrived. A barrier of
+ * the cluster that made writes seen would first wait for every access to memory that is under way. */
 
-/* All blocks of the cluster; what was written to shared memory before is seen by all after. */
-__device__ static inline void tw_cluster_sync(void)
+/* The phase of this block's counter ends when so many bytes have arrived. By one thread; then tw_cluster_arrive(). */
+__device__ static inline void tw_cluster_expect(unsigned counter, unsigned bytes)
 {
 #if __CUDA_ARCH__ >= 900
-    asm volatile("barrier.cluster.arrive.release.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;\n\t"
+                 "fence.mbarrier_init.release.cluster;\n\t"
+                 "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(counter),
+                 "r"(bytes)
+                 : "memory");
 #endif
 }
 
-/* 4 floats at the same place of a block's shared memory; zeros where there is no such block. Without a branch, so that
- * several are under way at once. */
-__device__ static inline float4 tw_cluster_load(const float4 *from, unsigned rank, bool there)
+/* All blocks of the cluster have come so far, and count. Whole warps. */
+__device__ static inline void tw_cluster_arrive(void)
 {
-    float4 v = {};
 #if __CUDA_ARCH__ >= 900
-    unsigned address;
-    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;"
-                 : "=r"(address)
-                 : "r"(tw_shared_address(from)), "r"(there ? rank : 0));
-    asm volatile("{\n\t.reg .pred there;\n\tsetp.ne.u32 there, %5, 0;\n\t"
-                 "@there ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];\n\t}"
-                 : "+f"(v.x), "+f"(v.y), "+f"(v.z), "+f"(v.w)
-                 : "r"(address), "r"((unsigned)there)
+    asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+#endif
+}
+__device__ static inline void tw_cluster_wait(void)
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+#endif
+}
+
+/* The same place in another block's shared memory. */
+__device__ static inline unsigned tw_cluster_place(unsigned address, unsigned rank)
+{
+    unsigned there = 0;
+#if __CUDA_ARCH__ >= 900
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(address), "r"(rank));
+#endif
+    return there;
+}
+
+__device__ static inline void tw_cluster_send(unsigned to, unsigned counter, float x, float y)
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [%0], {%1, %2}, [%3];" ::"r"(to),
+                 "f"(x), "f"(y), "r"(counter)
                  : "memory");
 #endif
-    return v;
+}
+
+/* Until all bytes have arrived. */
+__device__ static inline void tw_cluster_receive(unsigned counter)
+{
+#if __CUDA_ARCH__ >= 900
+    unsigned done;
+    do
+        asm volatile("{\n\t.reg .pred p;\n\t"
+                     "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], 0;\n\t"
+                     "selp.u32 %0, 1, 0, p;\n\t}"
+                     : "=r"(done)
+                     : "r"(counter)
+                     : "memory");
+    while (!done);
+#endif
 }
 
 #endif

@@ -9,14 +9,22 @@
  * them. Padding, edges and the end of k are copies of no bytes, which write zeros. b is the packed weights, rows padded
  * with zeros to whole tiles of 128 bytes.
  *
+ * Where a row of out needs just one pixel (1x1 at stride 1) none of that is needed: a thread goes straight along k.
+ *
  * A block of 4 warps computes a tile of M x N in steps of 128 bytes of k (mma.cuh has the layout in shared memory).
- * 3 or 4 steps are under way at once by cp.async, one barrier a step; a warp's fragments are read by ldmatrix one mma
- * step ahead. The first weights are asked for before the layer before has ended. At the end sums go through shared
- * memory, so that each thread adds bias and residual and stores 16 bytes of neighbouring channels.
+ * 3 to 8 steps are under way at once by cp.async, one barrier a step; a warp's fragments are read by ldmatrix one mma
+ * step ahead. At the end sums go through shared memory, so that each thread adds bias and residual and stores 16 bytes
+ * of neighbouring channels.
+ *
+ * Of one image a layer is a chain of latencies: the end of the layer before, its output from L2, some steps, the
+ * epilogue. What can be off this chain is: blocks start while the layer before still runs, work out their addresses,
+ * and have their first weights and the bias in shared memory, and the other weights in L2, before they wait; residuals
+ * are asked for with the first of a (in large tiles, which have no registers for them, after the product).
  *
  * Where tiles are too few to fill the device, k is split among blocks. On compute capability 9.0 those of a tile form a
- * cluster, and each adds up a share of the tile from the shared memory of all, in their order; before, partial sums go
- * through the workspace and a second kernel adds them. Either way two runs agree to the bit.
+ * cluster: each adds up a share of the tile's rows, which all blocks send to it, in their order. It waits for its own
+ * mbarrier to have counted them, and for nothing else. On older devices partial sums go through the workspace and a
+ * second kernel adds them. Either way two runs agree to the bit.
  *
  * First layers have few channels, plain float32: the gathering kind of kernel loads single numbers, neighbouring lanes
  * neighbouring pixels, converts them and stores 16 bytes into the tile; a table beside the weights says where each k
@@ -32,8 +40,10 @@ extern "C" {
 #include "core/half.h"
 }
 
+/* May the next layer's blocks come, and ask for their weights, while this one's still wait? kernel.h says what speaks
+ * against it. */
+enum { RELEASE_FIRST = 0 };
 enum { THREADS = 128, MAX_CLUSTER = 8, OUTSIDE = 1 << 30 };
-enum { AHEAD = 16 << 20 }; /* bytes of weights that may be brought into L2 at once without driving out what is in use */
 
 /* ---- what a kernel is told ---- */
 
@@ -47,6 +57,7 @@ struct arguments {
     int rows, columns;    /* of a group */
     int channels;         /* of all groups: from a row of out to the next */
     int column_tiles, k_tiles, split;
+    int share;              /* rows of a tile that a block of a cluster adds up */
     bool cluster, parts;    /* how split blocks meet: in a cluster, or by parts of their own in out */
     bool wide_in, wide_out; /* float32 */
     bool whole;             /* 16 bytes of out never straddle rows or groups */
@@ -56,116 +67,174 @@ struct arguments {
     size_t image;                 /* elements; gathering */
     int pixel_chunks, chunks;     /* of all channels and of a group's; not gathering */
     int step_ky, step_kx, step_c; /* 128 bytes of k further */
-    tw_divisor pixels, width, by_chunks, by_kw;
+    tw_divisor pixels, width, by_chunks, by_kw, by_share;
 };
+
+#if __CUDA_ARCH__ >= 800
 
 /* ---- the epilogue ---- */
 
 /* The residual of 16 bytes of a row of out, from `column` of a group on, where out is stored in whole 16 bytes. */
 template <class Out> __device__ static int4 residual_of(const arguments &p, size_t row, int group, int column)
 {
-    if (!p.whole || !p.residual) return make_int4(0, 0, 0, 0);
     return *(const int4 *)((const Out *)p.residual + row * p.channels + group * p.columns + column);
 }
 
-/* Bias, residual and activation of those 16 bytes. */
+/* Bias, residual and activation of those 16 bytes; zeros are added for what there is not. */
 template <class Out>
-__device__ static void finish(const arguments &p, float (&v)[16 / sizeof(Out)], const int4 &added, size_t row,
-                              int group, int column)
+__device__ static void finish(const arguments &p, float (&v)[16 / sizeof(Out)], const float (&bias)[16 / sizeof(Out)],
+                              const int4 &residual, size_t row, int group, int column)
 {
     constexpr int width = 16 / sizeof(Out);
-    const int channel = group * p.columns + column, left = p.columns - column;
-    const size_t at = row * p.channels + channel;
+    const float low = tw_low(p.activation), high = tw_high(p.activation);
+    const size_t at = row * p.channels + group * p.columns + column;
     Out *out = (Out *)p.out + at;
-    const Out *residual = p.residual ? (const Out *)p.residual + at : nullptr;
     if (p.whole) {
-        tw_pack<Out> pack = tw_pack<Out>::load((const Out *)&added);
+        tw_pack<Out> pack = tw_pack<Out>::load((const Out *)&residual);
 #pragma unroll
-        for (int i = 0; i < width; i++) {
-            const float sum = v[i] + (p.bias ? p.bias[channel + i] : 0.0f);
-            pack.v[i] = tw_activate(sum + pack.v[i], p.activation);
-        }
+        for (int i = 0; i < width; i++) pack.v[i] = tw_clamp(v[i] + bias[i] + pack.v[i], low, high);
         pack.store(out);
         return;
     }
 #pragma unroll
     for (int i = 0; i < width; i++)
-        if (i < left) {
-            float sum = v[i] + (p.bias ? p.bias[channel + i] : 0.0f);
-            if (residual) sum += tw_widen(residual[i]);
-            out[i] = tw_narrow<Out>(tw_activate(sum, p.activation));
+        if (i < p.columns - column) {
+            float sum = v[i] + bias[i];
+            if (p.residual) sum += tw_widen(((const Out *)p.residual + at)[i]);
+            out[i] = tw_narrow<Out>(tw_clamp(sum, low, high));
         }
 }
+
+/* What a block stores: rows of a tile whose sums lie in its shared memory, as so many parts to be added up. */
+struct finished {
+    const float *sums, *bias; /* from the first row and column on; of the tile's columns */
+    int stride, parts, apart; /* in floats: from a row to the next, from a part to the next */
+    int row, rows, column;    /* the first row and how many are there; the tile's first column */
+    int group;
+    size_t further; /* rows of out before this part's */
+};
+
+/* A thread has the same 16 bytes of columns in every so many rows. It asks for several residuals at once: the first may
+ * be under way since before the product. */
+template <class Out, int N> struct emitter {
+    static constexpr int width = 16 / sizeof(Out), in_row = N / width, rows_apart = THREADS / in_row, together = 4;
+    static_assert(THREADS % in_row == 0, "whole rows at once");
+    int4 residual[together];
+
+    __device__ void ask(const arguments &p, const finished &f, int first)
+    {
+        const int column = f.column + threadIdx.x % in_row * width;
+#pragma unroll
+        for (int i = 0; i < together; i++) {
+            const int r = first + (int)threadIdx.x / in_row + i * rows_apart;
+            residual[i] = make_int4(0, 0, 0, 0);
+            if (p.residual && p.whole && r < f.rows && column < p.columns)
+                residual[i] = residual_of<Out>(p, f.row + r, f.group, column);
+        }
+    }
+
+    __device__ void emit(const arguments &p, const finished &f)
+    {
+        const int in_tile = threadIdx.x % in_row * width, column = f.column + in_tile;
+        if (column >= p.columns) return;
+        float bias[width];
+#pragma unroll
+        for (int i = 0; i < width; i++) bias[i] = f.bias[in_tile + i];
+        for (int first = 0; first < f.rows; first += together * rows_apart) {
+            if (first > 0) ask(p, f, first);
+#pragma unroll
+            for (int i = 0; i < together; i++) {
+                const int r = first + (int)threadIdx.x / in_row + i * rows_apart;
+                if (r >= f.rows) break;
+                float v[width];
+#pragma unroll
+                for (int j = 0; j < width; j += 4) {
+                    const float *from = f.sums + r * f.stride + in_tile + j;
+                    float4 sum = *(const float4 *)from;
+                    if (f.parts > 1) {
+                        float4 part[MAX_CLUSTER] = {};
+#pragma unroll
+                        for (int k = 1; k < MAX_CLUSTER; k++)
+                            if (k < f.parts) part[k] = *(const float4 *)(from + k * f.apart);
+#pragma unroll
+                        for (int k = 1; k < MAX_CLUSTER; k++)
+                            sum.x += part[k].x, sum.y += part[k].y, sum.z += part[k].z, sum.w += part[k].w;
+                    }
+                    v[j] = sum.x, v[j + 1] = sum.y, v[j + 2] = sum.z, v[j + 3] = sum.w;
+                }
+                finish<Out>(p, v, bias, residual[i], f.further + f.row + r, f.group, column);
+            }
+        }
+    }
+};
+
+#endif
 
 /* Partial sums [split][rows][channels] in the workspace, added in order; a thread has 16 bytes of out. */
 template <class Out> __global__ static void __launch_bounds__(THREADS) add_parts(const __grid_constant__ arguments p)
 {
+#if __CUDA_ARCH__ >= 800
     constexpr int width = 16 / sizeof(Out);
-    tw_cuda_wait();
-    tw_cuda_release();
     const int vectors = (p.channels + width - 1) / width;
     const size_t item = (size_t)blockIdx.x * THREADS + threadIdx.x, row = item / vectors;
+    tw_cuda_wait();
+    tw_cuda_release();
     if (row >= (size_t)p.rows) return;
     const int channel = (int)(item % vectors) * width;
-    float v[width] = {};
+    float v[width] = {}, bias[width] = {};
     for (int part = 0; part < p.split; part++) {
         const float *from = p.partial + ((size_t)part * p.rows + row) * p.channels + channel;
 #pragma unroll
         for (int i = 0; i < width; i++)
             if (channel + i < p.channels) v[i] += from[i];
     }
-    finish<Out>(p, v, residual_of<Out>(p, row, 0, channel), row, 0, channel);
+#pragma unroll
+    for (int i = 0; i < width; i++)
+        if (p.bias && channel + i < p.channels) bias[i] = p.bias[channel + i];
+    const int4 residual = p.residual && p.whole ? residual_of<Out>(p, row, 0, channel) : make_int4(0, 0, 0, 0);
+    finish<Out>(p, v, bias, residual, row, 0, channel);
+#endif
 }
 
 #if __CUDA_ARCH__ >= 800
 
-/* A tile's sums from shared memory, rows of N + 8 floats; with a cluster, this block's share of them from all blocks. A
- * thread has several times 16 bytes of out, whose residuals it asks for before it needs the first. */
-template <class Out, int M, int N>
-__device__ static void emit(const arguments &p, const float *sums, int first_row, int first_column, int group, int part)
-{
-    constexpr int width = 16 / sizeof(Out), stride = N + 8, items = M * N / width, together = 4;
-    const int sharers = p.cluster ? p.split : 1, share = p.cluster ? part : 0, apart = sharers * THREADS;
-    const size_t from_row = p.parts ? (size_t)part * p.rows : 0;
-    for (int first = share * THREADS + threadIdx.x; first < items; first += together * apart) {
-        int4 residual[together];
-        bool there[together];
+/* ---- where a tile of a comes from: three kinds ---- */
+
+/* Channels-last, where a row of out needs just the pixel of the same number (1x1 windows at stride 1). */
+template <class T, int M> struct straight {
+    static constexpr int rows = M * TW_MMA_CHUNKS / THREADS;
+    const char *from; /* the next chunk */
+    size_t further[rows];
+    bool there[rows];
+    unsigned to;
+    int left; /* chunks to the end of k */
+
+    __device__ straight(const arguments &p, int first_row, int group, int k_tile)
+    {
+        const int chunk = threadIdx.x % TW_MMA_CHUNKS, first = threadIdx.x / TW_MMA_CHUNKS;
+        const size_t pitch = (size_t)p.pixel_chunks * TW_MMA_CHUNK;
+        left = p.chunks - k_tile * TW_MMA_CHUNKS - chunk;
+        to = tw_mma_place(first, chunk);
+        from = (const char *)p.x + (size_t)(group * p.chunks + k_tile * TW_MMA_CHUNKS + chunk) * TW_MMA_CHUNK;
 #pragma unroll
-        for (int i = 0; i < together; i++) {
-            const int item = first + i * apart, row = first_row + item / (N / width),
-                      column = first_column + item % (N / width) * width;
-            there[i] = item < items && row < p.rows && column < p.columns;
-            if (there[i]) residual[i] = residual_of<Out>(p, row, group, column);
-        }
-#pragma unroll
-        for (int i = 0; i < together; i++) {
-            if (!there[i]) continue;
-            const int item = first + i * apart, r = item / (N / width), c = item % (N / width) * width;
-            float v[width];
-#pragma unroll
-            for (int j = 0; j < width; j += 4) {
-                const float4 *from = (const float4 *)(sums + r * stride + c + j);
-                float4 sum = *from;
-                if (p.cluster) {
-                    float4 shares[MAX_CLUSTER];
-#pragma unroll
-                    for (int other = 0; other < MAX_CLUSTER; other++)
-                        shares[other] = tw_cluster_load(from, other, other < sharers);
-                    sum = shares[0];
-#pragma unroll
-                    for (int other = 1; other < MAX_CLUSTER; other++) {
-                        sum.x += shares[other].x, sum.y += shares[other].y;
-                        sum.z += shares[other].z, sum.w += shares[other].w;
-                    }
-                }
-                v[j] = sum.x, v[j + 1] = sum.y, v[j + 2] = sum.z, v[j + 3] = sum.w;
-            }
-            finish<Out>(p, v, residual[i], from_row + first_row + r, group, first_column + c);
+        for (int i = 0; i < rows; i++) {
+            const int row = first_row + first + i * (THREADS / TW_MMA_CHUNKS);
+            there[i] = row < p.rows;
+            further[i] = there[i] ? row * pitch : 0;
         }
     }
-}
 
-/* ---- where a tile of a comes from: two kinds ---- */
+    __device__ void load(const arguments &p, unsigned char *tile, int)
+    {
+        const char *const at = left > 0 ? from : (const char *)p.x;
+#pragma unroll
+        for (int i = 0; i < rows; i++)
+            tw_copy_async(tw_shared_address(tile) + to + i * (THREADS / TW_MMA_CHUNKS) * TW_MMA_ROW, at + further[i],
+                          left > 0 && there[i]);
+        from += TW_MMA_ROW;
+        left -= TW_MMA_CHUNKS;
+    }
+};
 
 /* Channels-last: chunk thread % 8 of rows thread / 8, + 16, + 32, ... by asynchronous copies. */
 template <class T, int M> struct copied {
@@ -253,12 +322,16 @@ template <class T, int M> struct gathered {
 
 /* ---- the kernel ---- */
 
+enum source { COPIED, STRAIGHT, GATHERED };
+
 template <int M_, int N_, int WM_, int WN_, int STAGES_> struct tile {
     static constexpr int M = M_, N = N_, WM = WM_, WN = WN_, stages = STAGES_;
-    static constexpr int stage = (M + N) * TW_MMA_ROW, shared = stages * stage;
-    static constexpr int blocks = 232448 / shared; /* on a multiprocessor, by 9.0's shared memory */
+    static constexpr int stage = (M + N) * TW_MMA_ROW, bias = stages * stage; /* where the bias lies */
+    static constexpr int counter = bias + N * 4, received = counter + 16, shared = counter;
+    static constexpr int blocks = 232448 / shared;    /* on a multiprocessor, by 9.0's shared memory */
+    static constexpr bool light = WM * WN <= 32 * 32; /* registers are left for residuals during the product */
     static_assert((M / WM) * (N / WN) * 32 == THREADS && WM % 16 == 0 && WN % 16 == 0, "4 warps of whole fragments");
-    static_assert(M * (N + 8) * 4 <= shared, "the sums fit");
+    static_assert(M * (N + 8) * 4 <= bias, "the sums fit");
 };
 typedef tile<128, 128, 64, 64, 3> square_tile;
 typedef tile<128, 64, 64, 32, 4> tall_tile;
@@ -269,18 +342,42 @@ typedef tile<16, 128, 16, 32, 4> flat_tile;
 typedef tile<64, 64, 32, 32, 6> deep_small_tile;
 typedef tile<64, 32, 32, 16, 8> deep_narrow_tile;
 
-template <class T, class Tile, bool gather>
+template <class T, class Tile, source from>
 __global__ static void __launch_bounds__(THREADS, Tile::blocks) multiply(const __grid_constant__ arguments p)
 {
 #if __CUDA_ARCH__ >= 800
-    extern __shared__ __align__(128) unsigned char shared[]; /* stages of M rows of a and N of b; then the sums */
+    /* Stages of M rows of a and N of b, then the sums; the bias; a cluster's counter and what it counts. */
+    extern __shared__ __align__(128) unsigned char shared[];
     constexpr int M = Tile::M, N = Tile::N, stages = Tile::stages, MI = Tile::WM / 16, NJ = Tile::WN / 8;
     const int thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
     const int row_tile = blockIdx.x / p.column_tiles;
     const int first_row = row_tile * M, first_column = (blockIdx.x - row_tile * p.column_tiles) * N;
-    const int group = blockIdx.z / p.split, part = blockIdx.z % p.split;
-    const int begin = (int)((long long)p.k_tiles * part / p.split);
-    const int end = (int)((long long)p.k_tiles * (part + 1) / p.split);
+    const int group = blockIdx.z / p.split, part = blockIdx.z - group * p.split;
+    const int begin = p.k_tiles * part / p.split, end = p.k_tiles * (part + 1) / p.split;
+
+    const bool other_out = sizeof(T) < sizeof(float) && p.wide_out;
+
+    /* What this block will store: its tile, or of a cluster's tile a share of the rows. */
+    const unsigned counter = tw_shared_address(shared) + Tile::counter;
+    finished f = {(const float *)shared,
+                  (const float *)(shared + Tile::bias),
+                  N + 8,
+                  1,
+                  0,
+                  first_row,
+                  min(M, p.rows - first_row),
+                  first_column,
+                  group,
+                  p.parts ? (size_t)part * p.rows : 0};
+    if (p.cluster) {
+        const int skipped = part * p.share, share = max(0, min(p.share, M - skipped)); /* of all M rows */
+        f.sums = (const float *)(shared + Tile::received);
+        f.stride = N, f.parts = p.split, f.apart = p.share * N;
+        f.row += skipped, f.rows = min(share, f.rows - skipped);
+        if (thread == 0) tw_cluster_expect(counter, p.split * share * N * 4);
+        __syncwarp();
+        tw_cluster_arrive();
+    }
 
     /* Chunk thread % 8 of b's rows thread / 8, + 16, + 32, ... */
     constexpr int b_apart = THREADS / TW_MMA_CHUNKS;
@@ -298,7 +395,14 @@ __global__ static void __launch_bounds__(THREADS, Tile::blocks) multiply(const _
                           there);
         }
     };
-    typename std::conditional<gather, gathered<T, M>, copied<T, M>>::type a_rows(p, first_row, group, begin);
+    using rows_of = typename std::conditional<from == STRAIGHT, straight<T, M>, copied<T, M>>::type;
+    typename std::conditional<from == GATHERED, gathered<T, M>, rows_of>::type a_rows(p, first_row, group, begin);
+
+    if (thread < N) {
+        const bool there = p.bias && first_column + thread < p.columns;
+        tw_copy_async_4(tw_shared_address(shared) + Tile::bias + thread * 4,
+                        there ? p.bias + group * p.columns + first_column + thread : (const float *)p.w, there);
+    }
 
     for (int s = 0; s < stages - 1; s++)
         if (begin + s < end) load_b(s, begin + s);
@@ -312,12 +416,17 @@ __global__ static void __launch_bounds__(THREADS, Tile::blocks) multiply(const _
                             (size_t)k_tile * TW_MMA_ROW);
         }
     }
+    if (p.cluster) tw_cluster_wait();
+    if (RELEASE_FIRST) tw_cuda_release();
     tw_cuda_wait();
+    if (!RELEASE_FIRST) tw_cuda_release();
     for (int s = 0; s < stages - 1; s++) {
         if (begin + s < end) a_rows.load(p, shared + s * Tile::stage, begin + s);
         tw_copy_commit();
     }
-    tw_cuda_release();
+    emitter<T, N> out;
+    if constexpr (Tile::light)
+        if (!other_out) out.ask(p, f, 0);
 
     /* A warp's WM x WN of the tile. Lanes' addresses for ldmatrix: a's four matrices are rows 0..7 and 8..15 of the
      * first chunk, then of the second; b's are both chunks of rows 0..7, then of 8..15. */
@@ -365,26 +474,46 @@ __global__ static void __launch_bounds__(THREADS, Tile::blocks) multiply(const _
     }
 
     /* Lane l has columns 2 (l % 4) and the next of rows l / 4 and 8 further, in each 16 x 8. */
-    tw_copy_wait<0>();
-    __syncthreads();
-    float *tile_sums = (float *)shared;
+    emitter<float, N> wide;
+    if (other_out)
+        wide.ask(p, f, 0);
+    else if constexpr (!Tile::light)
+        out.ask(p, f, 0);
+    const int in_tile = warp_column + lane % 4 * 2;
+    if (p.cluster) {
 #pragma unroll
-    for (int i = 0; i < MI; i++)
+        for (int i = 0; i < MI; i++)
 #pragma unroll
-        for (int j = 0; j < NJ; j++) {
-            float *to = tile_sums + (warp_row + i * 16 + lane / 4) * (N + 8) + warp_column + j * 8 + lane % 4 * 2;
-            *(float2 *)to = make_float2(sums[i][j][0], sums[i][j][1]);
-            *(float2 *)(to + 8 * (N + 8)) = make_float2(sums[i][j][2], sums[i][j][3]);
-        }
-    if (p.cluster)
-        tw_cluster_sync();
-    else
+            for (int half = 0; half < 2; half++) {
+                const unsigned row = warp_row + i * 16 + half * 8 + lane / 4, owner = p.by_share.quotient(row);
+                if (owner >= (unsigned)p.split) continue; /* beyond the last row of out */
+                const unsigned own = part * p.share + row - owner * p.share;
+                const unsigned to =
+                    tw_cluster_place(tw_shared_address(shared) + Tile::received + (own * N + in_tile) * 4, owner);
+                const unsigned counts = tw_cluster_place(counter, owner);
+#pragma unroll
+                for (int j = 0; j < NJ; j++)
+                    tw_cluster_send(to + j * 32, counts, sums[i][j][2 * half], sums[i][j][2 * half + 1]);
+            }
+        tw_cluster_receive(counter);
+    } else {
+        tw_copy_wait<0>();
+        __syncthreads(); /* nobody reads a and b any longer */
+        float *tile_sums = (float *)shared;
+#pragma unroll
+        for (int i = 0; i < MI; i++)
+#pragma unroll
+            for (int j = 0; j < NJ; j++) {
+                float *to = tile_sums + (warp_row + i * 16 + lane / 4) * (N + 8) + in_tile + j * 8;
+                *(float2 *)to = make_float2(sums[i][j][0], sums[i][j][1]);
+                *(float2 *)(to + 8 * (N + 8)) = make_float2(sums[i][j][2], sums[i][j][3]);
+            }
         __syncthreads();
-    if (p.wide_out)
-        emit<float, M, N>(p, tile_sums, first_row, first_column, group, part);
+    }
+    if (other_out)
+        wide.emit(p, f);
     else
-        emit<T, M, N>(p, tile_sums, first_row, first_column, group, part);
-    if (p.cluster) tw_cluster_sync(); /* the others may still read */
+        out.emit(p, f);
 #endif
 }
 
@@ -394,21 +523,26 @@ typedef void (*kernel)(arguments);
 
 struct kind {
     int m, n, stages, shared;
-    kernel kernels[3]; /* fp16, bf16, tf32 */
+    kernel kernels[2][3]; /* COPIED, STRAIGHT; fp16, bf16, tf32 */
 };
 
-#define KIND(Tile, gather)                                                                                             \
+#define KERNELS(Tile, from)                                                                                            \
+    {                                                                                                                  \
+        multiply<__half, Tile, from>, multiply<__nv_bfloat16, Tile, from>, multiply<float, Tile, from>                 \
+    }
+#define KIND(Tile)                                                                                                     \
     {                                                                                                                  \
         Tile::M, Tile::N, Tile::stages, Tile::shared,                                                                  \
         {                                                                                                              \
-            multiply<__half, Tile, gather>, multiply<__nv_bfloat16, Tile, gather>, multiply<float, Tile, gather>       \
+            KERNELS(Tile, COPIED), KERNELS(Tile, STRAIGHT)                                                             \
         }                                                                                                              \
     }
-static const kind kinds[] = {KIND(square_tile, false),     KIND(tall_tile, false), KIND(small_tile, false),
-                             KIND(narrow_tile, false),     KIND(flat_tile, false), KIND(deep_small_tile, false),
-                             KIND(deep_narrow_tile, false)};
-static const kind gathering = KIND(small_tile, true);
+static const kind kinds[] = {KIND(square_tile), KIND(tall_tile),       KIND(small_tile),      KIND(narrow_tile),
+                             KIND(flat_tile),   KIND(deep_small_tile), KIND(deep_narrow_tile)};
+static const kind gathering = {
+    small_tile::M, small_tile::N, small_tile::stages, small_tile::shared, {KERNELS(small_tile, GATHERED)}};
 #undef KIND
+#undef KERNELS
 
 struct choice {
     const kind *how;
@@ -430,6 +564,12 @@ static bool copies(const tw_mma_gemm *g)
            g->ic / g->groups * element(g) % TW_MMA_CHUNK == 0;
 }
 
+/* One pixel in, one out, in the same order? Padding can't be, since sizes agree. */
+static bool goes_straight(const tw_mma_gemm *g)
+{
+    return copies(g) && g->kh == 1 && g->kw == 1 && g->sh == 1 && g->sw == 1 && g->oh == g->ih && g->ow == g->iw;
+}
+
 static size_t k_tiles(const tw_mma_gemm *g)
 {
     return ((size_t)(g->ic / g->groups) * g->kh * g->kw * element(g) + TW_MMA_ROW - 1) / TW_MMA_ROW;
@@ -447,6 +587,18 @@ static double unique_bytes(const tw_mma_gemm *g)
            (double)row_count(g) * g->oc * tw_dtype_bytes(g->out) * (g->residual ? 2 : 1);
 }
 
+/* Of shared memory, where a cluster's blocks send each other sums: the counter, and a share of rows from each. */
+static size_t received_bytes(const kind *how, int split)
+{
+    return 16 + tw_ceil_div((size_t)how->m, (size_t)split) * (size_t)split * how->n * sizeof(float);
+}
+
+/* Whatever the split is: shares are rounded up to whole rows. */
+static size_t most_received_bytes(const kind *how)
+{
+    return 16 + (size_t)(how->m + MAX_CLUSTER) * how->n * sizeof(float);
+}
+
 /* Seconds of one way. Blocks that a multiprocessor holds at once share its tensor cores and its part of L2's bandwidth;
  * alone, a block waits for its own copies, of which all stages but one are under way. A round of blocks fills and drains
  * once; a thread drains four times 16 bytes of out at once. What memory takes is only partly hidden by the rest. */
@@ -456,12 +608,13 @@ static double predict(const tw_mma_gemm *g, const tw_cuda *cuda, const kind *how
     const bool gathers = how == &gathering;
     const double blocks = ceil((double)row_count(g) / how->m) * ceil((double)(g->oc / g->groups) / how->n) * g->groups;
     const double steps = ceil((double)k_tiles(g) / split), each = ceil(blocks * split / cuda->multiprocessors);
-    const double fit = fmax(1, floor((cuda->shared_bytes + 1024.0) / (how->shared + 1024.0)));
+    const double shared = how->shared + (split > 1 && cuda->capability >= 90 ? received_bytes(how, split) : 0);
+    const double fit = fmax(1, floor((cuda->shared_bytes + 1024.0) / (shared + 1024.0)));
     const double multiply = 2.0 * how->m * how->n * (TW_MMA_ROW / 2) / r.tensor; /* half the numbers, half the rate */
     const double busy = fmax(multiply, (how->m + how->n) * TW_MMA_ROW / r.l2 * (gathers ? 3 : 1));
     const double alone = 0.36e-6 / (how->stages - 1) + 1.2 * multiply + (gathers ? 0.6e-6 : 0);
     const double drained = (double)how->m * how->n * tw_dtype_bytes(g->out) / (16.0 * THREADS * 4) / split;
-    const double round = 1.0e-6 + ceil(drained) * (g->residual ? 0.5e-6 : 0.2e-6);
+    const double round = 1.0e-6 + ceil(drained) * 0.2e-6 + (ceil(drained) - 1) * (g->residual ? 0.3e-6 : 0);
     const double full = floor(each / fit), rest = each - full * fit;
     double seconds = full * steps * fmax(fit * busy, alone) + ceil(each / fit) * round;
     if (rest > 0) seconds += steps * fmax(rest * busy, alone);
@@ -486,7 +639,8 @@ static choice choose(const tw_mma_gemm *g, const tw_device *device)
                 continue;
             double seconds = predict(g, cuda, how, split) + 0.7e-6;
             if (split > 1)
-                seconds += cluster ? 0.8e-6 + 0.1e-6 * split : 2e-6 + sums * split / tw_cuda_rates_of(cuda).memory;
+                seconds += cluster ? 0.4e-6 + 4.0 * how->m * how->n / 60e9
+                                   : 2e-6 + sums * split / tw_cuda_rates_of(cuda).memory;
             if (seconds < best.seconds) best = {how, split, cluster, seconds};
         }
     return best;
@@ -569,13 +723,8 @@ extern "C" void tw_mma_gemm_pack(const tw_mma_gemm *g, const float *w, void *pac
 
 static arguments make_arguments(const tw_mma_gemm *whole, const tw_step *step, const choice &how)
 {
-    tw_mma_gemm g = *whole;
+    const tw_mma_gemm g = *whole;
     const bool copied = copies(&g);
-    if (copied && g.kh == 1 && g.kw == 1 && g.sh == 1 && g.sw == 1 && g.oh == g.ih && g.ow == g.iw) {
-        /* One pixel in, one out: every pixel is an image. Padding can't be, since sizes agree. */
-        g.n = (int)row_count(&g);
-        g.ih = g.iw = g.oh = g.ow = 1;
-    }
     arguments p = {};
     p.x = step->in[0];
     p.w = step->packed;
@@ -589,6 +738,8 @@ static arguments make_arguments(const tw_mma_gemm *whole, const tw_step *step, c
     p.column_tiles = (int)tw_ceil_div((size_t)p.columns, (size_t)how.how->n);
     p.k_tiles = (int)k_tiles(&g);
     p.split = how.split;
+    p.share = (int)tw_ceil_div((size_t)(p.rows < how.how->m ? p.rows : how.how->m), (size_t)how.split);
+    p.by_share = tw_make_divisor(p.share);
     p.wide_in = g.in.dtype == TW_F32;
     p.wide_out = g.out == TW_F32;
     p.whole = p.columns * tw_dtype_bytes(g.out) % 16 == 0;
@@ -638,15 +789,19 @@ extern "C" tw_status tw_mma_gemm_run(const tw_mma_gemm *g, const tw_step *step, 
 {
     const choice how = choose(g, &queue->device->base);
     arguments p = make_arguments(g, step, how);
-    const kernel multiply = how.how->kernels[g->precision == TW_PRECISION_FP16   ? 0
-                                             : g->precision == TW_PRECISION_BF16 ? 1
-                                                                                 : 2];
+    const int type = g->precision == TW_PRECISION_FP16 ? 0 : g->precision == TW_PRECISION_BF16 ? 1 : 2;
+    const kernel multiply = how.how->kernels[goes_straight(g)][type];
     const unsigned row_tiles = tw_ceil_div((size_t)p.rows, (size_t)how.how->m);
     tw_cuda_grid grid = {dim3(row_tiles * (unsigned)p.column_tiles, 1, (unsigned)(g->groups * how.split)), THREADS,
                          (size_t)how.how->shared};
+    if (how.cluster) grid.most = how.how->shared + most_received_bytes(how.how);
     if (how.split > 1 && !how.cluster) return run_in_parts(multiply, grid, p, step, queue);
     p.cluster = how.split > 1;
-    p.ahead = (double)grid.blocks.x * grid.blocks.z <= 2.0 * queue->device->multiprocessors && weight_bytes(g) <= AHEAD;
-    if (p.cluster) grid.cluster = (unsigned)how.split;
+    p.ahead = (double)grid.blocks.x * grid.blocks.z <= 2.0 * queue->device->multiprocessors &&
+              weight_bytes(g) <= TW_CUDA_AHEAD;
+    if (p.cluster) {
+        grid.cluster = (unsigned)how.split;
+        grid.shared += received_bytes(how.how, how.split);
+    }
     return tw_cuda_launch(queue, multiply, grid, p);
 }
