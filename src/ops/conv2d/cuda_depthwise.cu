@@ -5,6 +5,9 @@
  * in registers while each group of inputs, read once, is added to all the outputs whose windows it is in. Neighbouring
  * threads have neighbouring channels, so all reads are whole lines; rows are read again from L1 and L2.
  *
+ * Of few outputs (one image) latency is all: a thread computes one 16-byte group of one pixel, a block 32 pixels by 4
+ * groups. It has its weights in shared memory before the layer before has ended, and then asks for a window at once.
+ *
  * Plain float32, any window: one thread computes one output; a block stays within one plane, whose kh * kw weights it
  * stages in shared memory. Neighbouring threads read overlapping windows, so L1 serves all but the first read.
  *
@@ -15,6 +18,10 @@
 #include <type_traits>
 
 enum { THREADS = 256, MAX_WINDOW = 1024, LAST_THREADS = 128, OUTPUTS = 4 };
+enum { FEW_GROUPS = 4, FEW_PIXELS = LAST_THREADS / FEW_GROUPS };
+enum {
+    FEW = 1 << 17
+}; /* groups of outputs up to which each has a thread: two rounds of blocks on 132 multiprocessors */
 
 /* ---- channels-last ---- */
 
@@ -82,6 +89,65 @@ __global__ static void __launch_bounds__(LAST_THREADS)
     }
 }
 
+/* The same, few outputs: blockIdx.x is 32 pixels of all images, blockIdx.y 4 groups; a thread's group is fastest. */
+template <class T, int K, int S>
+__global__ static void __launch_bounds__(LAST_THREADS)
+    few_outputs(tw_conv2d p, const T *x, const float *w, const float *bias, const T *residual, T *y, unsigned pixels)
+{
+    constexpr int width = tw_pack<T>::width, channels = FEW_GROUPS * width, vectors = channels / 4;
+    __shared__ float4 weights[K * K + 1][vectors]; /* [ky][kx], then the bias */
+    for (int i = threadIdx.x; i < (K * K + 1) * vectors; i += LAST_THREADS) {
+        const int tap = i / vectors, channel = blockIdx.y * channels + i % vectors * 4;
+        float4 v = make_float4(0, 0, 0, 0);
+        if (channel < p.ic && tap < K * K) v = __ldg((const float4 *)(w + (size_t)tap * p.ic + channel));
+        if (channel < p.ic && tap == K * K && p.has_bias) v = __ldg((const float4 *)(bias + channel));
+        weights[tap][i % vectors] = v;
+    }
+    const unsigned pixel = blockIdx.x * FEW_PIXELS + threadIdx.x / FEW_GROUPS, line = pixel / p.ow, image = line / p.oh;
+    const int group = threadIdx.x % FEW_GROUPS, c = blockIdx.y * channels + group * width;
+    const int top = (int)(line - image * p.oh) * S - p.pt, left = (int)(pixel - line * p.ow) * S - p.pl;
+    const bool mine = pixel < pixels && c < p.ic;
+    const T *const corner = x + (((ptrdiff_t)image * p.ih + top) * p.iw + left) * p.ic + c;
+    const size_t at = (size_t)pixel * p.oc + c;
+    tw_cuda_wait();
+    tw_cuda_release();
+    int4 window[K][K], other = make_int4(0, 0, 0, 0);
+#pragma unroll
+    for (int ky = 0; ky < K; ky++)
+#pragma unroll
+        for (int kx = 0; kx < K; kx++) {
+            const bool there = mine && (unsigned)(top + ky) < (unsigned)p.ih && (unsigned)(left + kx) < (unsigned)p.iw;
+            window[ky][kx] = make_int4(0, 0, 0, 0);
+            if (there) window[ky][kx] = *(const int4 *)(corner + ((ptrdiff_t)ky * p.iw + kx) * p.ic);
+        }
+    if (mine && p.has_residual) other = *(const int4 *)(residual + at);
+    __syncthreads(); /* all is asked for before any of it is waited for; and the weights are there */
+    if (!mine) return;
+    float sums[width];
+    auto weights_of = [&](int tap, float(&to)[width]) {
+#pragma unroll
+        for (int i = 0; i < width; i += 4) {
+            const float4 v = weights[tap][(group * width + i) / 4];
+            to[i] = v.x, to[i + 1] = v.y, to[i + 2] = v.z, to[i + 3] = v.w;
+        }
+    };
+    weights_of(K * K, sums);
+#pragma unroll
+    for (int tap = 0; tap < K * K; tap++) {
+        const tw_pack<T> v = tw_pack<T>::load((const T *)&window[tap / K][tap % K]);
+        float row[width];
+        weights_of(tap, row);
+#pragma unroll
+        for (int i = 0; i < width; i++) sums[i] = fmaf(v.v[i], row[i], sums[i]);
+    }
+    const tw_pack<T> added = tw_pack<T>::load((const T *)&other);
+    tw_pack<T> out;
+#pragma unroll
+    for (int i = 0; i < width; i++)
+        out.v[i] = tw_activate(p.has_residual ? sums[i] + added.v[i] : sums[i], p.activation);
+    out.store(y + at);
+}
+
 static bool is_last(const tw_problem *problem)
 {
     return problem->out.layout == TW_NHWC;
@@ -103,16 +169,27 @@ static void pack(const tw_problem *problem, const tw_device *, const void *const
             ((float *)packed)[(size_t)k * p->oc + c] = ((const float *)in[1])[(size_t)c * window + k];
 }
 
+template <class T, int K, int S> static tw_status launch_last(const tw_step *step, tw_queue *queue)
+{
+    const tw_conv2d *p = (const tw_conv2d *)step->problem->params;
+    const T *x = (const T *)step->in[0], *residual = (const T *)step->in[3];
+    const float *w = (const float *)step->packed, *bias = (const float *)step->in[2];
+    const unsigned groups = (unsigned)(p->ic / tw_pack<T>::width), pixels = (unsigned)p->n * p->oh * p->ow;
+    if ((double)pixels * groups <= FEW) {
+        const tw_cuda_grid grid = {dim3(tw_ceil_div(pixels, FEW_PIXELS), tw_ceil_div(groups, FEW_GROUPS)),
+                                   LAST_THREADS};
+        return tw_cuda_launch(queue, few_outputs<T, K, S>, grid, *p, x, w, bias, residual, (T *)step->out, pixels);
+    }
+    const unsigned threads = (unsigned)p->n * p->oh * tw_ceil_div((size_t)p->ow, OUTPUTS) * groups;
+    const tw_cuda_grid grid = {dim3(tw_ceil_div(threads, LAST_THREADS)), LAST_THREADS};
+    return tw_cuda_launch(queue, channels_last<T, K, S>, grid, *p, x, w, bias, residual, (T *)step->out, threads);
+}
+
 template <class T> static tw_status run_last(const tw_step *step, tw_queue *queue)
 {
     const tw_conv2d *p = (const tw_conv2d *)step->problem->params;
-    const unsigned groups = (unsigned)(p->ic / tw_pack<T>::width);
-    const unsigned threads = (unsigned)p->n * p->oh * tw_ceil_div((size_t)p->ow, OUTPUTS) * groups;
-    const tw_cuda_grid grid = {dim3(tw_ceil_div(threads, LAST_THREADS)), LAST_THREADS};
-    auto kernel = p->kh == 3 ? (p->sh == 1 ? channels_last<T, 3, 1> : channels_last<T, 3, 2>)
-                             : (p->sh == 1 ? channels_last<T, 5, 1> : channels_last<T, 5, 2>);
-    return tw_cuda_launch(queue, kernel, grid, *p, (const T *)step->in[0], (const float *)step->packed,
-                          (const float *)step->in[2], (const T *)step->in[3], (T *)step->out, threads);
+    if (p->kh == 3) return p->sh == 1 ? launch_last<T, 3, 1>(step, queue) : launch_last<T, 3, 2>(step, queue);
+    return p->sh == 1 ? launch_last<T, 5, 1>(step, queue) : launch_last<T, 5, 2>(step, queue);
 }
 
 static bool supports_last(const tw_problem *problem, const char **reason)

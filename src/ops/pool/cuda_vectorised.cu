@@ -2,6 +2,9 @@
  * threads have neighbouring groups, so each step of the window is read in whole lines, and overlapping windows meet in L1
  * and L2: x crosses device memory about once.
  *
+ * Windows of 2x2 and 3x3 without dilation have kernels of their own, which ask for a whole window at once: of one
+ * image, one read after the other is what the layer would take.
+ *
  * Where the whole image is averaged and there are few images, that leaves the device idle: a block of 8 rows of 32 groups
  * then shares each group's pixels among its rows and adds the eight sums up in shared memory, always in the same order. */
 #include "ops/pool/cuda_window.cuh"
@@ -10,12 +13,18 @@
 
 enum { THREADS = 256, GROUPS = 32, SHARES = THREADS / GROUPS };
 
-template <class T>
+/* Enters a number of a window. */
+__device__ static inline float enter(const tw_pool &p, float result, float v)
+{
+    if (p.kind != TW_POOL_MAX) return result + v;
+    return v > result || v != v ? v : result; /* NaN enters, and no comparison removes it */
+}
+
+/* SIDE: the window's, 2 or 3, not dilated; or 0: any. */
+template <class T, int SIDE>
 __global__ static void __launch_bounds__(THREADS) vectorised(tw_pool p, const T *x, T *y, unsigned groups, size_t count)
 {
     constexpr int width = tw_pack<T>::width;
-    tw_cuda_wait();
-    tw_cuda_release();
     for (size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x; i < count; i += (size_t)gridDim.x * THREADS) {
         const unsigned pixel = (unsigned)(i / groups), group = (unsigned)(i - (size_t)pixel * groups);
         const unsigned line = pixel / p.ow, image = line / p.oh;
@@ -24,20 +33,37 @@ __global__ static void __launch_bounds__(THREADS) vectorised(tw_pool p, const T 
         const T *from = x + (size_t)image * p.ih * p.iw * p.c + group * width;
         tw_pack<T> result;
         int found = 0;
+        tw_cuda_wait(); /* once all divisions are done; at once from the second turn on */
+        tw_cuda_release();
 #pragma unroll
         for (int j = 0; j < width; j++) result.v[j] = p.kind == TW_POOL_MAX ? -INFINITY : 0.0f;
-        for (int iy = rows.begin; iy < rows.end; iy += rows.step)
-            for (int ix = columns.begin; ix < columns.end; ix += columns.step) {
-                if (iy < 0 || ix < 0) continue;
-                const tw_pack<T> v = tw_pack<T>::load(from + ((size_t)iy * p.iw + ix) * p.c);
+        if constexpr (SIDE > 0) {
+            int4 window[SIDE * SIDE];
+            bool there[SIDE * SIDE];
+#pragma unroll
+            for (int k = 0; k < SIDE * SIDE; k++) {
+                const int iy = rows.begin + k / SIDE, ix = columns.begin + k % SIDE;
+                there[k] = iy >= 0 && iy < rows.end && ix >= 0 && ix < columns.end;
+                if (there[k]) window[k] = *(const int4 *)(from + ((size_t)iy * p.iw + ix) * p.c);
+            }
+#pragma unroll
+            for (int k = 0; k < SIDE * SIDE; k++) {
+                if (!there[k]) continue;
+                const tw_pack<T> v = tw_pack<T>::load((const T *)&window[k]);
                 found++;
 #pragma unroll
-                for (int j = 0; j < width; j++)
-                    if (p.kind != TW_POOL_MAX)
-                        result.v[j] += v.v[j];
-                    else if (v.v[j] > result.v[j] || v.v[j] != v.v[j]) /* NaN enters, and no comparison removes it */
-                        result.v[j] = v.v[j];
+                for (int j = 0; j < width; j++) result.v[j] = enter(p, result.v[j], v.v[j]);
             }
+        } else {
+            for (int iy = rows.begin; iy < rows.end; iy += rows.step)
+                for (int ix = columns.begin; ix < columns.end; ix += columns.step) {
+                    if (iy < 0 || ix < 0) continue;
+                    const tw_pack<T> v = tw_pack<T>::load(from + ((size_t)iy * p.iw + ix) * p.c);
+                    found++;
+#pragma unroll
+                    for (int j = 0; j < width; j++) result.v[j] = enter(p, result.v[j], v.v[j]);
+                }
+        }
         const float divisor = p.count_include_pad ? (float)rows.divisor * (float)columns.divisor : (float)found;
 #pragma unroll
         for (int j = 0; j < width; j++)
@@ -59,7 +85,7 @@ __global__ static void __launch_bounds__(THREADS) average_all(const T *x, T *y, 
     tw_cuda_release();
     if (channel < c) {
         const T *from = x + (size_t)image * pixels * c + channel;
-#pragma unroll 4
+#pragma unroll 8
         for (int pixel = share; pixel < pixels; pixel += SHARES) {
             const tw_pack<T> v = tw_pack<T>::load(from + (size_t)pixel * c);
 #pragma unroll
@@ -95,7 +121,11 @@ static tw_status run(const tw_step *step, tw_queue *queue)
         }
         const size_t count = (size_t)p->n * p->oh * p->ow * groups;
         const tw_cuda_grid grid = {dim3(tw_cuda_blocks(count, THREADS)), THREADS};
-        return tw_cuda_launch(queue, vectorised<T>, grid, *p, x, y, (unsigned)groups, count);
+        const bool dense = p->kind != TW_POOL_ADAPTIVE_AVERAGE && p->dilh == 1 && p->dilw == 1 && p->kh == p->kw;
+        auto kernel = dense && p->kh == 2   ? vectorised<T, 2>
+                      : dense && p->kh == 3 ? vectorised<T, 3>
+                                            : vectorised<T, 0>;
+        return tw_cuda_launch(queue, kernel, grid, *p, x, y, (unsigned)groups, count);
     });
 }
 
