@@ -130,8 +130,6 @@ __global__ static void __launch_bounds__(THREADS, blocks_for(RUNS))
     for (int i = thread * 16; i < l.table_bytes; i += THREADS * 16)
         tw_copy_async(tw_shared_address(constant) + l.weight_bytes + i, from + i, true);
     tw_copy_commit();
-    tw_cuda_wait();
-    tw_cuda_release();
 
     /* This lane's pixel of the warp's first run: lane / 4, and 8 further. */
     const int row = warp / l.across * RUNS, column = (warp - warp / l.across * l.across) * RUN + lane / 4;
@@ -148,6 +146,8 @@ __global__ static void __launch_bounds__(THREADS, blocks_for(RUNS))
         if (bias && channel < p.oc) biases[j] = make_float2(__ldg(bias + channel), __ldg(bias + channel + 1));
     }
 
+    tw_cuda_wait();
+    tw_cuda_release();
     for (int tile = blockIdx.x; tile < l.tiles; tile += gridDim.x) {
         const int n = (int)l.by_image.quotient(tile), rest = tile - n * l.tiles_y * l.tiles_x;
         const int line = (int)l.by_line.quotient(rest);

@@ -2,7 +2,8 @@
  * features for up to 8 images: it streams those rows of w, 16 bytes a thread where rows are aligned, multiplies each number
  * with the same place of every image (x lies in L1 and L2), and adds up by shuffles and shared memory. w crosses device
  * memory once for each 8 images; in fp16 and bf16 it is packed to half of its bytes. Two rows a block double the loads in
- * flight and halve the reads of x, where there are features enough to fill the device all the same. */
+ * flight and halve the reads of x, where there are features enough to fill the device all the same. Weights that fit
+ * into L2 are on their way there before the layer before has ended. */
 #include "devices/cuda/kernel.h"
 #include "ops/linear/linear.h"
 
@@ -62,6 +63,11 @@ __global__ static void __launch_bounds__(THREADS) gemv(tw_linear p, const T *x, 
     __shared__ float parts[ROWS * N][WARPS];
     float sums[ROWS][N] = {};
     const int first = blockIdx.x * ROWS, rows = min(ROWS, p.oc - first);
+    if ((size_t)p.oc * p.ic * sizeof(T) <= TW_CUDA_AHEAD) {
+        const char *rows_of_w = (const char *)(w + (size_t)first * p.ic);
+        for (size_t i = threadIdx.x * 128; i < (size_t)rows * p.ic * sizeof(T); i += THREADS * 128)
+            tw_prefetch(rows_of_w + i);
+    }
     tw_cuda_wait();
     tw_cuda_release();
     accumulate<T, N, ROWS>(p, x, w + (size_t)first * p.ic, rows, sums);
