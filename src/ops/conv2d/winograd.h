@@ -1,6 +1,6 @@
 /* Winograd's minimal filtering for convolution with stride 1, F(m x m, r x r): F(4 x 4, 3 x 3), F(6 x 6, 3 x 3) and, with
- * the latter's points, F(4 x 4, 5 x 5). What its designs share on every device. Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2015); the
- * construction from points is Toom and Cook's.
+ * the latter's points, F(4 x 4, 5 x 5). What its designs share on every device. Source: Lavin and Gray, "Fast Algorithms
+ * for Convolutional Neural Networks" (2015); the construction from points is Toom and Cook's.
  *
  *   y = A^T [ (G g G^T) * (B^T d B) ] A      summed over input channels inside the brackets
  *
