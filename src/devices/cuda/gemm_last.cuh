@@ -16,7 +16,7 @@
 #ifndef TW_DEVICES_CUDA_GEMM_LAST_CUH
 #define TW_DEVICES_CUDA_GEMM_LAST_CUH
 
-#include "devices/cuda/mma.cuh"
+#include "devices/cuda/async.cuh"
 #include "ops/conv2d/conv2d.h"
 
 enum { TW_LAST_K = 16, TW_LAST_STAGES = 3, TW_LAST_FINISHING = 256, TW_LAST_SPLITS = 32 };

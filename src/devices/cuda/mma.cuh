@@ -1,5 +1,5 @@
-/* Tensor cores as warps see them on compute capability 8.0 and later: asynchronous 16-byte copies into shared memory,
- * fragments read from there, and the matrix instruction mma.sync (PTX ISA, "Warp-level matrix instructions").
+/* Tensor cores as warps see them on compute capability 8.0 and later: fragments read from shared memory, the matrix
+ * instruction mma.sync (PTX ISA, "Warp-level matrix instructions"), and storing what it left.
  *
  * Everything is counted in bytes, so that one code serves 2-byte types and tf32. A tile in shared memory has rows of
  * 128 bytes along k (64 numbers of 2 bytes, 32 of tf32) as 8 chunks of 16. Chunk c of row r lies at place c ^ (r % 8):
@@ -10,7 +10,7 @@
 #ifndef TW_DEVICES_CUDA_MMA_CUH
 #define TW_DEVICES_CUDA_MMA_CUH
 
-#include "devices/cuda/kernel.h"
+#include "devices/cuda/async.cuh"
 
 #include <type_traits>
 
@@ -20,45 +20,6 @@ enum { TW_MMA_ROW = 128, TW_MMA_CHUNK = 16, TW_MMA_CHUNKS = TW_MMA_ROW / TW_MMA_
 __device__ static inline unsigned tw_mma_place(unsigned row, unsigned chunk)
 {
     return row * TW_MMA_ROW + ((chunk ^ (row % TW_MMA_CHUNKS)) * TW_MMA_CHUNK);
-}
-
-__device__ static inline unsigned tw_shared_address(const void *pointer)
-{
-    return (unsigned)__cvta_generic_to_shared(pointer);
-}
-
-/* Copies of 16 bytes, past L1, or 4 into shared memory, or zeros where there is nothing to read (then `from` only has to be
- * valid). Asynchronous from compute capability 8.0 on; before, done when they return. */
-__device__ static inline void tw_copy_async(unsigned to, const void *from, bool there)
-{
-#if __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(there ? 16 : 0) : "memory");
-#else
-    const int4 v = there ? *(const int4 *)from : make_int4(0, 0, 0, 0);
-    asm volatile("st.shared.v4.s32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w)
-                 : "memory");
-#endif
-}
-__device__ static inline void tw_copy_async_4(unsigned to, const float *from, bool there)
-{
-#if __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from), "r"(there ? 4 : 0) : "memory");
-#else
-    asm volatile("st.shared.f32 [%0], %1;" ::"r"(to), "f"(there ? *from : 0.0f) : "memory");
-#endif
-}
-__device__ static inline void tw_copy_commit(void)
-{
-#if __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.commit_group;" ::: "memory");
-#endif
-}
-/* Until at most `pending` of the groups committed last are under way. */
-template <int pending> __device__ static inline void tw_copy_wait(void)
-{
-#if __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
-#endif
 }
 
 #if __CUDA_ARCH__ >= 800
@@ -231,71 +192,5 @@ __device__ static inline void tw_mma_store(const float (&sums)[NJ][4], unsigned 
 }
 
 #endif
-
-/* ---- clusters: blocks that write into one another's shared memory, compute capability 9.0 ----
- *
- * A block sends numbers to another's shared memory, where an mbarrier counts the bytes that have arrived. A barrier of
- * the cluster that made writes seen would first wait for every access to memory that is under way. */
-
-/* The phase of this block's counter ends when so many bytes have arrived. By one thread; then tw_cluster_arrive(). */
-__device__ static inline void tw_cluster_expect(unsigned counter, unsigned bytes)
-{
-#if __CUDA_ARCH__ >= 900
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;\n\t"
-                 "fence.mbarrier_init.release.cluster;\n\t"
-                 "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(counter),
-                 "r"(bytes)
-                 : "memory");
-#endif
-}
-
-/* All blocks of the cluster have come so far, and count. Whole warps. */
-__device__ static inline void tw_cluster_arrive(void)
-{
-#if __CUDA_ARCH__ >= 900
-    asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
-#endif
-}
-__device__ static inline void tw_cluster_wait(void)
-{
-#if __CUDA_ARCH__ >= 900
-    asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
-#endif
-}
-
-/* The same place in another block's shared memory. */
-__device__ static inline unsigned tw_cluster_place(unsigned address, unsigned rank)
-{
-    unsigned there = 0;
-#if __CUDA_ARCH__ >= 900
-    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(address), "r"(rank));
-#endif
-    return there;
-}
-
-__device__ static inline void tw_cluster_send(unsigned to, unsigned counter, float x, float y)
-{
-#if __CUDA_ARCH__ >= 900
-    asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [%0], {%1, %2}, [%3];" ::"r"(to),
-                 "f"(x), "f"(y), "r"(counter)
-                 : "memory");
-#endif
-}
-
-/* Until all bytes have arrived. */
-__device__ static inline void tw_cluster_receive(unsigned counter)
-{
-#if __CUDA_ARCH__ >= 900
-    unsigned done;
-    do
-        asm volatile("{\n\t.reg .pred p;\n\t"
-                     "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], 0;\n\t"
-                     "selp.u32 %0, 1, 0, p;\n\t}"
-                     : "=r"(done)
-                     : "r"(counter)
-                     : "memory");
-    while (!done);
-#endif
-}
 
 #endif

@@ -374,7 +374,11 @@ __global__ static void __launch_bounds__(THREADS, Tile::blocks) multiply(const _
         f.sums = (const float *)(shared + Tile::received);
         f.stride = N, f.parts = p.split, f.apart = p.share * N;
         f.row += skipped, f.rows = min(share, f.rows - skipped);
-        if (thread == 0) tw_cluster_expect(counter, p.split * share * N * 4);
+        if (thread == 0) {
+            tw_barrier_init(counter, 1);
+            tw_barrier_publish();
+            tw_barrier_expect(counter, p.split * share * N * 4);
+        }
         __syncwarp();
         tw_cluster_arrive();
     }
@@ -495,7 +499,7 @@ __global__ static void __launch_bounds__(THREADS, Tile::blocks) multiply(const _
                 for (int j = 0; j < NJ; j++)
                     tw_cluster_send(to + j * 32, counts, sums[i][j][2 * half], sums[i][j][2 * half + 1]);
             }
-        tw_cluster_receive(counter);
+        tw_cluster_receive(counter, 0);
     } else {
         tw_copy_wait<0>();
         __syncthreads(); /* nobody reads a and b any longer */

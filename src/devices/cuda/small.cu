@@ -57,130 +57,19 @@ static_assert(sizeof(resident) % 16 == 0, "what follows is read by 16 bytes");
 
 /* ---- on the device ---- */
 
-__device__ static inline void cluster_arrive(void)
-{
-#if __CUDA_ARCH__ >= 900
-    asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
-#endif
-}
-
-/* For those who have written nothing yet: the other arrival waits for every write to be seen. */
-__device__ static inline void cluster_arrive_first(void)
-{
-#if __CUDA_ARCH__ >= 900
-    asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
-#endif
-}
-
-__device__ static inline void cluster_wait(void)
-{
-#if __CUDA_ARCH__ >= 900
-    asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
-#endif
-}
-
-__device__ static inline void cluster_barrier(void)
-{
-    __syncwarp();
-    cluster_arrive();
-    cluster_wait();
-}
-
-__device__ static inline unsigned shared_address(const void *p)
-{
-    return (unsigned)__cvta_generic_to_shared(p);
-}
-
-/* An mbarrier whose phase so many arrivals end, and the bytes that they announce. */
-__device__ static inline void make_counter(unsigned long long *counter, int arrivals)
-{
-#if __CUDA_ARCH__ >= 900
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(counter)), "r"(arrivals) : "memory");
-#endif
-}
-
-__device__ static inline void publish_counters(void)
-{
-#if __CUDA_ARCH__ >= 900
-    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-#endif
-}
-
-/* The phase ends when so many bytes have arrived. */
-__device__ static inline void arm(unsigned long long *counter, int bytes)
-{
-#if __CUDA_ARCH__ >= 900
-    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(counter)), "r"(bytes)
-                 : "memory");
-#endif
-}
-
-__device__ static inline void wait_arrived(unsigned long long *counter, int parity)
-{
-#if __CUDA_ARCH__ >= 900
-    unsigned done;
-    do
-        asm volatile("{\n\t.reg .pred p;\n\t"
-                     "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], %2;\n\t"
-                     "selp.u32 %0, 1, 0, p;\n\t}"
-                     : "=r"(done)
-                     : "r"(shared_address(counter)), "r"(parity)
-                     : "memory");
-    while (!done);
-#endif
-}
-
-template <int BYTES> __device__ static inline void copy_async(float *to, const float *from)
-{
-#if __CUDA_ARCH__ >= 900
-    const unsigned shared = shared_address(to);
-    if constexpr (BYTES == 16)
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared), "l"(from) : "memory");
-    else
-        asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(shared), "l"(from) : "memory");
-#endif
-}
-
-/* Until all of this thread's copies are there. */
-__device__ static inline void wait_copies(void)
-{
-#if __CUDA_ARCH__ >= 900
-    asm volatile("cp.async.wait_all;" ::: "memory");
-#endif
-}
-
-/* An arrival for this thread, once its copies up to here are there. */
-__device__ static inline void arrive_after_copies(unsigned long long *counter)
-{
-#if __CUDA_ARCH__ >= 900
-    asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(shared_address(counter)) : "memory");
-#endif
-}
-
-/* By one thread; all are multiples of 16 bytes. */
-__device__ static inline void copy_bulk(float *to, const float *from, int bytes, unsigned long long *counter)
-{
-#if __CUDA_ARCH__ >= 900
-    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
-                     shared_address(to)),
-                 "l"(from), "r"(bytes), "r"(shared_address(counter))
-                 : "memory");
-#endif
-}
-
 /* By the threads first, first + apart, ...; `to` is 16-byte aligned. */
 __device__ static inline void fetch(float *to, const float *from, int count, int first, int apart)
 {
     const int whole = (size_t)from % 16 == 0 ? count / 4 * 4 : 0;
 #pragma unroll 1
-    for (int i = 4 * first; i < whole; i += 4 * apart) copy_async<16>(to + i, from + i);
+    for (int i = 4 * first; i < whole; i += 4 * apart) tw_copy_async(tw_shared_address(to + i), from + i, true);
 #pragma unroll 1
-    for (int i = whole + first; i < count; i += apart) copy_async<4>(to + i, from + i);
+    for (int i = whole + first; i < count; i += apart) tw_copy_async_4(tw_shared_address(to + i), from + i, true);
 }
 
 /* The parameters of a block's part of a step, by one warp. */
 __device__ static void fetch_parameters(const tw_small_step &s, const tw_small_part &part, float *shared,
-                                        unsigned long long *counter)
+                                        unsigned counter)
 {
     const int lane = threadIdx.x % 32, channels = part.c1 - part.c0;
     struct {
@@ -203,13 +92,13 @@ __device__ static void fetch_parameters(const tw_small_step &s, const tw_small_p
         if (whole) bytes += 4 * piece.count;
         if (!whole) fetch(shared + piece.to, piece.from, piece.count, lane, 32);
     }
-    arrive_after_copies(counter);
+    tw_barrier_arrive_after_copies(counter);
     if (lane > 0) return;
-    arm(counter, bytes);
+    tw_barrier_expect(counter, bytes);
 #pragma unroll
     for (const auto &piece : pieces)
         if (piece.count > 0 && piece.count % 4 == 0 && (size_t)piece.from % 16 == 0)
-            copy_bulk(shared + piece.to, piece.from, 4 * piece.count, counter);
+            tw_copy_bulk(tw_shared_address(shared + piece.to), piece.from, 4 * piece.count, counter);
 }
 
 template <class T> __device__ static void widen(float *to, const T *from, int count)
@@ -248,7 +137,8 @@ __device__ static void arm_all(resident &r)
 {
     if ((int)threadIdx.x < r.copy.count) {
         const tw_small_step &s = r.copy.steps[threadIdx.x];
-        if (!s.local && s.out >= 0) arm(&r.arrived[threadIdx.x], s.c * s.h * s.w * (int)sizeof(float));
+        if (!s.local && s.out >= 0)
+            tw_barrier_expect(tw_shared_address(&r.arrived[threadIdx.x]), s.c * s.h * s.w * (int)sizeof(float));
     }
     __syncwarp();
 }
@@ -262,16 +152,17 @@ __device__ static void run(resident &r, int rank)
     for (int image = blockIdx.x; image < p.n; image += gridDim.x, parity ^= 1) {
         if (image != (int)blockIdx.x) {
             arm_all(r);
-            cluster_barrier(); /* the last image's activations have been read */
+            tw_cluster_sync(); /* the last image's activations have been read */
             fetch_inputs(p, image, shared);
-            wait_copies();
+            tw_copy_wait_all();
             __syncthreads();
         }
         for (int i = 0; i < p.count; i++) {
             if (i > 0 && p.steps[i - 1].local) __syncthreads();
-            if (i > 0 && !p.steps[i - 1].local && p.steps[i - 1].out >= 0) wait_arrived(&r.arrived[i - 1], parity);
-            wait_arrived(&r.fetched[i], 0);
-            execute({p.steps[i], shared, shared_address(&r.arrived[i]), image, p.ranks}, p.steps[i].parts[rank]);
+            if (i > 0 && !p.steps[i - 1].local && p.steps[i - 1].out >= 0)
+                tw_cluster_receive(tw_shared_address(&r.arrived[i - 1]), parity);
+            tw_cluster_receive(tw_shared_address(&r.fetched[i]), 0);
+            execute({p.steps[i], shared, tw_shared_address(&r.arrived[i]), image, p.ranks}, p.steps[i].parts[rank]);
         }
     }
 }
@@ -292,21 +183,22 @@ __global__ static void __launch_bounds__(TW_SMALL_THREADS, 1) small(const __grid
     const int rank = blockIdx.z, warp = threadIdx.x / 32;
     copy_program(memory, &given);
     if (threadIdx.x < STEPS) {
-        make_counter(&r.arrived[threadIdx.x], 1);
-        make_counter(&r.fetched[threadIdx.x], 32 + 1);
-        publish_counters();
+        tw_barrier_init(tw_shared_address(&r.arrived[threadIdx.x]), 1);
+        tw_barrier_init(tw_shared_address(&r.fetched[threadIdx.x]), 32 + 1);
+        tw_barrier_publish();
     }
     __syncthreads();
     if (warp < r.copy.count) /* a warp a step */
-        fetch_parameters(r.copy.steps[warp], r.copy.steps[warp].parts[rank], (float *)memory, &r.fetched[warp]);
+        fetch_parameters(r.copy.steps[warp], r.copy.steps[warp].parts[rank], (float *)memory,
+                         tw_shared_address(&r.fetched[warp]));
     arm_all(r);
-    cluster_arrive_first(); /* nobody sends to a block that does not count yet */
+    tw_cluster_arrive(); /* nobody sends to a block that does not count yet */
     tw_cuda_wait();
     tw_cuda_release();
     if ((int)blockIdx.x < given.n) fetch_inputs(r.copy, blockIdx.x, (float *)memory);
-    wait_copies();
+    tw_copy_wait_all();
     __syncthreads();
-    cluster_wait();
+    tw_cluster_wait();
     run(r, rank);
 }
 static_assert(STEPS <= TW_SMALL_THREADS / 32, "a warp fetches a step's parameters");

@@ -2,7 +2,7 @@
 #ifndef TW_DEVICES_CUDA_SMALL_CUH
 #define TW_DEVICES_CUDA_SMALL_CUH
 
-#include "devices/cuda/kernel.h"
+#include "devices/cuda/async.cuh"
 #include "ops/activation/activation.h"
 #include "ops/add/add.h"
 #include "ops/conv2d/conv2d.h"
@@ -67,15 +67,8 @@ struct tw_small_sink {
     /* Into one block's copy; its mbarrier counts it. */
     __device__ void pass(int index, float v, int rank) const
     {
-#if __CUDA_ARCH__ >= 900
-        const unsigned own = (unsigned)__cvta_generic_to_shared(shared + step.out + index);
-        asm volatile(
-            "{\n\t.reg .u32 there, counter;\n\t"
-            "mapa.shared::cluster.u32 there, %0, %2;\n\t"
-            "mapa.shared::cluster.u32 counter, %1, %2;\n\t"
-            "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.f32 [there], %3, [counter];\n\t}" ::"r"(own),
-            "r"(arrived), "r"(rank), "f"(v));
-#endif
+        tw_cluster_send(tw_cluster_place(tw_shared_address(shared + step.out + index), rank),
+                        tw_cluster_place(arrived, rank), v);
     }
     __device__ __noinline__ void write(int index, float v) const
     {

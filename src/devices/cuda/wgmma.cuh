@@ -1,46 +1,10 @@
-/* Hopper's warpgroup matrix products and what feeds them, for compute capability 9.0a alone: mbarriers, bulk copies, and
- * wgmma with both operands in shared memory (PTX ISA, "Asynchronous Warpgroup Level Matrix Multiply-Accumulate"). */
+/* Hopper's warpgroup matrix products, for compute capability 9.0a alone: wgmma with both operands in shared memory (PTX ISA, "Asynchronous Warpgroup Level Matrix Multiply-Accumulate"). */
 #ifndef TW_DEVICES_CUDA_WGMMA_CUH
 #define TW_DEVICES_CUDA_WGMMA_CUH
 
 #include "devices/cuda/mma.cuh"
 
 #include <stdint.h>
-
-/* ---- barriers and copies ---- */
-
-__device__ static inline void tw_barrier_init(uint32_t barrier, int arrivals)
-{
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals));
-}
-
-__device__ static inline void tw_barrier_arrive(uint32_t barrier)
-{
-    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
-}
-
-__device__ static inline void tw_barrier_expect(uint32_t barrier, int bytes)
-{
-    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
-}
-
-__device__ static inline void tw_barrier_wait(uint32_t barrier, int parity)
-{
-    uint32_t done;
-    do {
-        asm volatile("{\n.reg .pred p;\nmbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\nselp.u32 %0, 1, 0, p;\n}"
-                     : "=r"(done)
-                     : "r"(barrier), "r"(parity)
-                     : "memory");
-    } while (!done);
-}
-
-__device__ static inline void tw_copy_bulk(uint32_t to, const void *from, int bytes, uint32_t barrier)
-{
-    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
-                 "l"(from), "r"(bytes), "r"(barrier)
-                 : "memory");
-}
 
 /* What this thread's copies wrote, the tensor core may read once the barrier is passed. */
 __device__ static inline void tw_hand_over(uint32_t barrier)

@@ -217,7 +217,7 @@ __global__ static void __launch_bounds__(shape<T, N>::threads, shape<T, N>::bloc
             tw_barrier_init(full + 8 * i, S::producers + 1); /* and the bulk copy's bytes */
             tw_barrier_init(empty + 8 * i, CONSUMERS / 32);
         }
-        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+        tw_barrier_publish();
     }
     __syncthreads();
     tw_cuda_wait();

@@ -245,7 +245,7 @@ __global__ static void __launch_bounds__(threads<N>, 1)
             tw_barrier_init(at.full_b + 8 * i, 1);
             tw_barrier_init(at.empty_b + 8 * i, CONSUMERS / 32);
         }
-        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+        tw_barrier_publish();
     }
     __syncthreads();
     tw_cuda_release();

@@ -20,8 +20,7 @@
  * with V and M of 36 MB VGG-16 took 40.5 ms at batch 128 on an H100, of 144 MB 39.2, of 288 MB 38.2, for a small slice's
  * transforms are too few to hide their loads. Multiply-adds bound it: alpha^2 / (m r)^2 of the direct algorithm's, over
  * what share of their peak the product reaches. */
-#include "devices/cuda/mma.cuh"
-
+#include "devices/cuda/async.cuh"
 #include "ops/conv2d/conv2d.h"
 #include "ops/conv2d/winograd.h"
 
