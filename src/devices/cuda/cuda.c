@@ -5,11 +5,10 @@
 #include "devices/cuda/cuda.h"
 #include "core/status.h"
 #include "devices/cuda/small.h"
+#include "devices/hold.h"
 
 #include <math.h>
 #include <nvtx3/nvToolsExt.h>
-#include <sched.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -268,20 +267,13 @@ static tw_status times(tw_queue *queue, tw_run_times *times, tw_error *error)
     return failure == cudaSuccess ? TW_OK : tw_cuda_fail(queue->device, failure, "timing", error);
 }
 
-/* The stream waits here until a step's launches are in it, so that its time has no gap in which the host was late. A
- * launch may itself have to wait for the stream (a kernel's first loads its code): then not for long. */
-static void CUDART_CB hold(void *opened)
-{
-    for (int turns = 0; turns < 20000 && !atomic_load((atomic_bool *)opened); turns++) sched_yield();
-}
-
 static tw_status run_timed(tw_queue *queue, const tw_design *const *designs, const tw_step *steps, size_t count,
                            double *step_seconds, tw_error *error)
 {
     tw_status status = TW_OK;
     for (size_t i = 0; i < count && status == TW_OK; i++) {
         atomic_bool opened = false;
-        cudaError_t failure = cudaLaunchHostFunc(queue->stream, hold, &opened), waited;
+        cudaError_t failure = cudaLaunchHostFunc(queue->stream, tw_stream_hold, &opened), waited;
         if (failure == cudaSuccess) failure = record(queue, TW_CUDA_BEGIN);
         if (failure == cudaSuccess) status = enqueue(queue, &designs[i], &steps[i], 1, error);
         if (failure == cudaSuccess) failure = record(queue, TW_CUDA_END);

@@ -1,13 +1,12 @@
 /* An implicit float32 matrix product for channels-last data on the plain multiply-add units, shared by conv2d's
  * implicit_gemm and linear's split_k: out[pixel][oc] = sum over k of x(pixel, k) * w[k][oc], k = (ky, kx, c), c fastest.
  *
- * A block computes TILE x TILE of it: 128 with 256 threads, or 64 with 128 where tiles are few. Steps of 16 k come into
- * shared memory by asynchronous copies, three stages under way: rows of x as they lie, 16 bytes of channels at a time, and
- * w, packed so that its rows lie as they are needed; what is outside the image is copied as zeros. A warp has 32 x 64 (32 x
- * 32) of the tile. A thread keeps 8 x 8 (8 x 4) sums; of its 8 rows, every fourth of the warp's, it reads two k at a time
- * and of w four columns: 12 (10) reads for 128 (64) multiply-adds. Rows of x are padded to 20 numbers, so that
- * four rows miss each other's banks. Arithmetic bounds the large tile, latency the
- * small one.
+ * A block computes TILE x TILE of it: 128 with 256 threads, or 64 with 128 where tiles are few. Steps of 16 k come
+ * into shared memory by asynchronous copies, three stages under way: rows of x as they lie, 16 bytes of channels at a
+ * time, and w, packed so that its rows lie as they are needed; what is outside the image is copied as zeros. A warp
+ * has 32 x 64 (32 x 32) of the tile. A thread keeps 8 x 8 (8 x 4) sums; of its 8 rows, every fourth of the warp's, it
+ * reads two k at a time and of w four columns: 12 (10) reads for 128 (64) multiply-adds. Rows of x are padded to 20
+ * numbers, so that four rows miss each other's banks. Arithmetic bounds the large tile, latency the small one.
  *
  * Where tiles would leave multiprocessors idle (one image, deep layers), k is split over blockIdx.z: partial sums go to the
  * workspace, and a second kernel adds them up in order and finishes. tw_last_plan() predicts the time of each tile and

@@ -40,9 +40,6 @@ extern "C" {
 #include "core/half.h"
 }
 
-/* May the next layer's blocks come, and ask for their weights, while this one's still wait? kernel.h says what speaks
- * against it. */
-enum { RELEASE_FIRST = 0 };
 enum { THREADS = 128, MAX_CLUSTER = 8, OUTSIDE = 1 << 30 };
 
 /* ---- what a kernel is told ---- */
@@ -421,9 +418,8 @@ __global__ static void __launch_bounds__(THREADS, Tile::blocks) multiply(const _
         }
     }
     if (p.cluster) tw_cluster_wait();
-    if (RELEASE_FIRST) tw_cuda_release();
     tw_cuda_wait();
-    if (!RELEASE_FIRST) tw_cuda_release();
+    tw_cuda_release();
     for (int s = 0; s < stages - 1; s++) {
         if (begin + s < end) a_rows.load(p, shared + s * Tile::stage, begin + s);
         tw_copy_commit();

@@ -4,7 +4,7 @@
  * four or two: then more of them run at once, and what an image waits for is waited for less often.
  *
  * Every block keeps a whole copy of every activation of the launch in shared memory, in float32. A step's result is cut
- * into parts of channels and rows, one a block; who computes a number sends it to all eight copies (st.async), and each
+ * into parts of channels and rows, one a block; who computes a number sends it to all copies (st.async), and each
  * block begins the next step when an mbarrier of its own has counted all bytes of the result: cheaper than a barrier of the
  * cluster, which waits for all memory. Where the next step is pooling or the like and alone reads a result, the parts are
  * cut so that each block reads just what it wrote itself: then a barrier of the block is enough and nothing travels.
@@ -404,33 +404,36 @@ static double seconds_of(double images, double work, int ranks, const tw_cuda *c
     return ceil(images / at_once) * (0.9e-6 + work / (0.15 * ranks * tw_cuda_rates_of(cuda).fma / 2));
 }
 
-/* Fewer blocks a cluster hold more weights each. */
-static int best_ranks(const tw_step *steps, size_t count, const tw_cuda *cuda)
+/* The program by the number of blocks that is predicted to be fastest, and the bytes of shared memory that each wants.
+ * Fewer blocks hold more weights each; TW_SMALL_BLOCKS always fit. */
+static size_t best_program(const tw_step *steps, size_t count, const tw_cuda *cuda, program *best)
 {
-    int best = TW_SMALL_BLOCKS;
+    size_t best_bytes = 0;
     double least = 1e30;
     for (int ranks = TW_SMALL_BLOCKS; ranks > 1; ranks /= 2) {
-        program p;
         double seconds = 0;
         for (size_t i = 0; i < count; i++) {
             const tw_problem *problem = steps[i].problem;
             const double images = images_of(problem);
             seconds += seconds_of(images, problem->op->flops(problem->params) / 2 / images, ranks, cuda);
         }
-        if (seconds >= least || build(steps, count, ranks, &p) > (size_t)cuda->shared_bytes) continue;
+        program p;
+        const size_t bytes = build(steps, count, ranks, &p);
+        if (best_bytes && (seconds >= least || bytes > (size_t)cuda->shared_bytes)) continue;
+        *best = p;
+        best_bytes = bytes;
         least = seconds;
-        best = ranks;
     }
-    return best;
+    return best_bytes;
 }
 
 extern "C" tw_status tw_small_run_all(const tw_step *steps, size_t count, tw_queue *queue)
 {
     program p;
-    const int ranks = best_ranks(steps, count, queue->device), at_once = queue->device->multiprocessors / ranks;
-    const size_t bytes = build(steps, count, ranks, &p);
-    const tw_cuda_grid grid = {dim3((unsigned)(p.n < at_once ? p.n : at_once), 1, (unsigned)ranks), TW_SMALL_THREADS,
-                               bytes, (unsigned)ranks};
+    const size_t bytes = best_program(steps, count, queue->device, &p);
+    const int at_once = queue->device->multiprocessors / p.ranks;
+    const tw_cuda_grid grid = {dim3((unsigned)(p.n < at_once ? p.n : at_once), 1, (unsigned)p.ranks), TW_SMALL_THREADS,
+                               bytes, (unsigned)p.ranks};
     return tw_cuda_launch(queue, small, grid, p);
 }
 

@@ -7,14 +7,13 @@
  * All queues of a device share one stream: a file's function constants are variables of its loaded code, which a launch
  * sets in the stream's order. A lock keeps what belongs to one launch together. */
 #include "core/status.h"
+#include "devices/hold.h"
 #include "devices/metal/cuda_driver.h"
 #include "devices/metal/library.h"
 #include "devices/metal/metal.h"
 
 #include <ctype.h>
 #include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -383,20 +382,13 @@ static tw_status finish(tw_queue *queue, tw_error *error)
     return failure == TW_CU_SUCCESS ? TW_OK : fail(queue->device, failure, what, error);
 }
 
-/* The stream waits here until a step's launches are in it, so that its time has no gap in which the host was late. A
- * launch may itself have to wait for the stream (a kernel's first loads its code): then not for long. */
-static void hold(void *opened)
-{
-    for (int turns = 0; turns < 20000 && !atomic_load((atomic_bool *)opened); turns++) sched_yield();
-}
-
 static tw_status run_timed(tw_queue *queue, const tw_design *design, const tw_step *step, double *seconds,
                            tw_error *error)
 {
     const tw_cu_driver *cu = &queue->device->driver;
     float milliseconds = 0;
     atomic_bool opened = false;
-    int failure = cu->cuLaunchHostFunc(queue->device->stream, hold, &opened);
+    int failure = cu->cuLaunchHostFunc(queue->device->stream, tw_stream_hold, &opened);
     if (failure == TW_CU_SUCCESS) failure = cu->cuEventRecord(queue->events[0], queue->device->stream);
     const bool launched = failure != TW_CU_SUCCESS || design->run(step, queue) == TW_OK;
     if (failure == TW_CU_SUCCESS) failure = cu->cuEventRecord(queue->events[1], queue->device->stream);

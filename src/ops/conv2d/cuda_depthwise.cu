@@ -19,9 +19,8 @@
 
 enum { THREADS = 256, MAX_WINDOW = 1024, LAST_THREADS = 128, OUTPUTS = 4 };
 enum { FEW_GROUPS = 4, FEW_PIXELS = LAST_THREADS / FEW_GROUPS };
-enum {
-    FEW = 1 << 17
-}; /* groups of outputs up to which each has a thread: two rounds of blocks on 132 multiprocessors */
+/* Groups of outputs up to which each has a thread: two rounds of blocks on 132 multiprocessors. */
+enum { FEW = 1 << 17 };
 
 /* ---- channels-last ---- */
 

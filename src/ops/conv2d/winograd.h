@@ -10,7 +10,8 @@
  *
  * The polynomials behind it are evaluated at 0, at alpha / 2 - 1 pairs +-p and at infinity. Row i of B^T holds the
  * coefficients of the product of (x - q) over all other points q (at infinity: over all), row i of G is (1, p, p^2, ...)
- * divided by that product's value at p (at infinity: 0, ..., 0, 1), column i of A^T is (1, p, p^2, ...) (at infinity: only the last row).
+ * divided by that product's value at p (at infinity: 0, ..., 0, 1), column i of A^T is (1, p, p^2, ...) (at infinity:
+ * only the last row).
  * A pair shares its work: an even part, an odd part, their sum and their difference.
  *
  * The points decide the rounding error. Of pairs of small fractions, whose coefficients are exact, these err least in
