@@ -375,23 +375,13 @@ static void pack(const tw_problem *problem, const tw_device *device, const void 
     const form &f = *choose(p, device).f;
     const int alpha = f.alpha(), r = f.r;
     const size_t plane = (size_t)p->ic * p->oc;
-    double G[TW_WINOGRAD_MAX_ALPHA][TW_WINOGRAD_MAX_KERNEL], half[TW_WINOGRAD_MAX_ALPHA][TW_WINOGRAD_MAX_KERNEL];
+    double G[TW_WINOGRAD_MAX_ALPHA][TW_WINOGRAD_MAX_KERNEL], u[TW_WINOGRAD_MAX_ALPHA * TW_WINOGRAD_MAX_ALPHA];
     tw_winograd_kernel_matrix(f.m, r, G);
     for (int oc = 0; oc < p->oc; oc++)
         for (int ic = 0; ic < p->ic; ic++) {
-            const float *g = (const float *)in[1] + ((size_t)oc * p->ic + ic) * r * r;
+            tw_winograd_transform_kernel(f.m, r, G, (const float *)in[1] + ((size_t)oc * p->ic + ic) * r * r, u);
             float *to = (float *)packed + (size_t)ic * p->oc + oc;
-            for (int i = 0; i < alpha; i++)
-                for (int x = 0; x < r; x++) {
-                    half[i][x] = 0;
-                    for (int y = 0; y < r; y++) half[i][x] += G[i][y] * g[y * r + x];
-                }
-            for (int i = 0; i < alpha; i++)
-                for (int j = 0; j < alpha; j++) {
-                    double sum = 0;
-                    for (int x = 0; x < r; x++) sum += half[i][x] * G[j][x];
-                    to[(i * alpha + j) * plane] = (float)sum;
-                }
+            for (int e = 0; e < alpha * alpha; e++) to[e * plane] = (float)u[e];
         }
 }
 

@@ -40,17 +40,6 @@ static size_t packed_bytes(const tw_problem *problem, const tw_device *device)
     return POINTS * blocks_of(p) * CHANNELS * (size_t)p->ic * sizeof(float);
 }
 
-/* u = G g G^T of one 3 x 3 kernel, in double precision */
-static void transform_kernel(double G[TW_WINOGRAD_MAX_ALPHA][TW_WINOGRAD_MAX_KERNEL], const float *g, double u[POINTS])
-{
-    for (int i = 0; i < ALPHA; i++)
-        for (int j = 0; j < ALPHA; j++) {
-            double sum = 0;
-            for (int k = 0; k < 9; k++) sum += G[i][k / 3] * (double)g[k] * G[j][k % 3];
-            u[i * ALPHA + j] = sum;
-        }
-}
-
 /* [36][oc / 8][ic][8], zeros where the channels end */
 static void pack(const tw_problem *problem, const tw_device *device, const void *const *in, void *packed)
 {
@@ -62,7 +51,7 @@ static void pack(const tw_problem *problem, const tw_device *device, const void 
     for (size_t o = 0; o < blocks_of(p) * CHANNELS; o++)
         for (size_t c = 0; c < ic; c++) {
             float *to = (float *)packed + (o / CHANNELS * ic + c) * CHANNELS + o % CHANNELS;
-            if (o < oc) transform_kernel(G, (const float *)in[1] + (o * ic + c) * 9, u);
+            if (o < oc) tw_winograd_transform_kernel(M, 3, G, (const float *)in[1] + (o * ic + c) * 9, u);
             for (size_t i = 0; i < POINTS; i++) to[i * plane] = o < oc ? (float)u[i] : 0;
         }
 }

@@ -148,5 +148,22 @@ static inline void tw_winograd_kernel_matrix(int m, int r, double G[TW_WINOGRAD_
     for (int k = 0; k < r; k++) G[finite][k] = k == r - 1;
 }
 
+/* u[alpha][alpha] = G g G^T of one kernel g[r][r] */
+static inline void tw_winograd_transform_kernel(int m, int r, double G[TW_WINOGRAD_MAX_ALPHA][TW_WINOGRAD_MAX_KERNEL],
+                                                const float *g, double *u)
+{
+    const int alpha = m + r - 1;
+    for (int i = 0; i < alpha; i++) {
+        double half[TW_WINOGRAD_MAX_KERNEL] = {0};
+        for (int x = 0; x < r; x++)
+            for (int y = 0; y < r; y++) half[x] += G[i][y] * (double)g[y * r + x];
+        for (int j = 0; j < alpha; j++) {
+            double sum = 0;
+            for (int x = 0; x < r; x++) sum += half[x] * G[j][x];
+            u[i * alpha + j] = sum;
+        }
+    }
+}
+
 #endif
 #endif
