@@ -4,9 +4,10 @@ in a line or does without, and leaves nothing behind; metal_run_test.py is that 
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
+
+from metal_sim_test import check, finish
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOOLS = os.path.join(os.path.dirname(HERE), "tools/metal")
@@ -21,13 +22,6 @@ kernel void twice(device const float *x [[buffer(0)]], device float *y [[buffer(
 """
 RIGHT = "--buffer 0=float32:1,2,3,4 --buffer 1=zeros:float32:4 --threadgroup 0=16 --threads 4 --threadgroups 1 --out 1"
 DOUBLED = "2.0 4.0 6.0 8.0"
-counts = {"passed": 0, "failed": 0}
-
-
-def check(name, wrong):
-    counts["failed" if wrong else "passed"] += 1
-    if wrong:
-        print(f"FAIL {name}: {wrong}")
 
 
 def mslrun(folder, *arguments, **environment):
@@ -102,8 +96,7 @@ def main():
             part(folder)
         left = os.listdir(os.path.join(folder, "tmp"))
         check("temporary files", f"left {left}" if left else None)
-    print(f"{counts['passed']} passed, {counts['failed']} failed, 0 skipped")
-    sys.exit(counts["failed"] != 0)
+    finish()
 
 
 main()

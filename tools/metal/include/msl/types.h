@@ -141,10 +141,11 @@ template <class T, int N> struct msl_shape<vec<T, N>> {
 template <class T, int N> struct msl_shape<msl_packed_vec<T, N>> : msl_shape<vec<T, N>> {
 };
 
-template <class T, int N> struct msl_components;
-template <class T> struct alignas(2 * sizeof(T)) msl_components<T, 2> {
+// Of a vector of N, in the memory of more: one of three takes that of four, unless it is packed.
+template <class T, int N, int STORED> struct msl_components;
+template <class T, int STORED> struct msl_components<T, 2, STORED> {
     union {
-        T at[2];
+        T at[STORED];
         struct {
             T x, y;
         };
@@ -153,9 +154,9 @@ template <class T> struct alignas(2 * sizeof(T)) msl_components<T, 2> {
         };
     };
 };
-template <class T> struct alignas(4 * sizeof(T)) msl_components<T, 3> {
+template <class T, int STORED> struct msl_components<T, 3, STORED> {
     union {
-        T at[4];
+        T at[STORED];
         struct {
             T x, y, z;
         };
@@ -164,9 +165,9 @@ template <class T> struct alignas(4 * sizeof(T)) msl_components<T, 3> {
         };
     };
 };
-template <class T> struct alignas(4 * sizeof(T)) msl_components<T, 4> {
+template <class T, int STORED> struct msl_components<T, 4, STORED> {
     union {
-        T at[4];
+        T at[STORED];
         struct {
             T x, y, z, w;
         };
@@ -175,6 +176,7 @@ template <class T> struct alignas(4 * sizeof(T)) msl_components<T, 4> {
         };
     };
 };
+constexpr int msl_stored(int count) { return count == 3 ? 4 : count; }
 
 // v.xy on the left of an assignment, where v.xy.x and v.xy[0] are v's own x, too.
 template <class V, class T, int... I> struct msl_lane_reference {
@@ -211,8 +213,9 @@ template <class V, class T, int... I> struct msl_lane_reference {
 #undef MSL_ASSIGN
 };
 
-template <class T, int N> struct vec : msl_components<T, N> {
-    using msl_components<T, N>::at;
+template <class T, int N>
+struct alignas(msl_stored(N) * sizeof(T)) vec : msl_components<T, N, msl_stored(N)> {
+    using msl_components<T, N, msl_stored(N)>::at;
 
     vec() = default;
     // A scalar fills all components, without being asked, as in Metal.
@@ -284,42 +287,8 @@ MSL_VECTORS(bool)
 #undef MSL_VECTORS
 
 // Vectors without alignment; they compute as the aligned ones.
-template <class T, int N> struct msl_packed_components;
-template <class T> struct msl_packed_components<T, 2> {
-    union {
-        T at[2];
-        struct {
-            T x, y;
-        };
-        struct {
-            T r, g;
-        };
-    };
-};
-template <class T> struct msl_packed_components<T, 3> {
-    union {
-        T at[3];
-        struct {
-            T x, y, z;
-        };
-        struct {
-            T r, g, b;
-        };
-    };
-};
-template <class T> struct msl_packed_components<T, 4> {
-    union {
-        T at[4];
-        struct {
-            T x, y, z, w;
-        };
-        struct {
-            T r, g, b, a;
-        };
-    };
-};
-template <class T, int N> struct msl_packed_vec : msl_packed_components<T, N> {
-    using msl_packed_components<T, N>::at;
+template <class T, int N> struct msl_packed_vec : msl_components<T, N, N> {
+    using msl_components<T, N, N>::at;
     msl_packed_vec() = default;
     template <class S, class = enable_if_t<is_arithmetic_v<S>>>
     MSL_FUNCTION msl_packed_vec(S value) : msl_packed_vec(vec<T, N>(value))
