@@ -353,6 +353,7 @@ typedef struct tw_device_info {
     char id[32];       /* "cpu", "cuda:0" */
     char name[128];    /* the processor's own name */
     char features[64]; /* CPU: the instruction set in use; GPU: its architecture */
+    char driver[32];   /* its version; empty where there is none */
     int threads;
     size_t memory_bytes;
     double peak_flops, peak_bytes; /* a second; nominal until measured */
@@ -363,13 +364,27 @@ void tw_device_describe(const tw_device *device, tw_device_info *info);
  * thread may use the device meanwhile. */
 tw_status tw_device_measure(tw_device *device, tw_error *error);
 
-/* ---- plans ---- */
+/* ---- precisions ---- */
 
 /* fp32 is float32 throughout. tf32 stores float32 and may multiply in tf32; fp16 and bf16 store activations and weights
  * so; all accumulate in float32, and a graph's own inputs and outputs stay float32. */
 typedef enum tw_precision { TW_PRECISION_FP32, TW_PRECISION_TF32, TW_PRECISION_FP16, TW_PRECISION_BF16 } tw_precision;
 /* TW_UNAVAILABLE, and why, where the device does not compute in it. */
 tw_status tw_device_check_precision(const tw_device *device, tw_precision precision, tw_error *error);
+
+/* ---- tuning: measured times instead of predicted ones ---- */
+
+/* What `tilewise tune` measured on a device, with its number of threads, in a precision. */
+typedef struct tw_tuning tw_tuning;
+/* Reads the device's file in a folder; null: $XDG_CACHE_HOME/tilewise, else ~/.cache/tilewise. Where there is no such
+ * file the tuning is empty. TW_INVALID: it is damaged, or was measured by another version, device or driver. */
+tw_status tw_tuning_open(const char *folder, const tw_device *device, tw_precision precision, tw_tuning **tuning,
+                         tw_error *error);
+size_t tw_tuning_count(const tw_tuning *tuning); /* measurements */
+void tw_tuning_release(tw_tuning *tuning);
+
+/* ---- plans ---- */
+
 typedef struct tw_plan tw_plan;
 typedef struct tw_plan_desc {
     int batch; /* 0: 1 */
@@ -380,6 +395,9 @@ typedef struct tw_plan_desc {
     bool fallback;    /* where the named design refuses: auto instead of TW_UNAVAILABLE */
     bool keep_values; /* every value stays readable after a run: no buffer is used twice */
     bool no_fusion;   /* one step a node, as the graph says */
+    /* Auto chooses among what was measured, where a layer's problem was; null: always by prediction. Of the plan's own
+     * device, threads and precision; needed no longer than tw_plan_create(). */
+    const tw_tuning *tuning;
 } tw_plan_desc;
 /* Fails with TW_UNAVAILABLE and the layer's name and the reason where a named design refuses. */
 tw_status tw_plan_create(tw_graph *graph, tw_device *device, const tw_plan_desc *desc, tw_plan **plan, tw_error *error);
@@ -405,6 +423,7 @@ typedef struct tw_step_info {
     char problem[160];   /* the descriptor: conv2d:mb1ic64ih56oc64oh56kh3ph1 */
     double flops, bytes; /* direct algorithm; every tensor once */
     double predicted;    /* seconds */
+    double measured;     /* seconds, by which tuning chose; NaN: it was chosen by prediction */
     size_t workspace_bytes, packed_bytes;
     char in_layout[16], out_layout[16];
     size_t launch; /* the first of the steps that the device launches as one with this; the step itself where alone */

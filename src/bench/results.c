@@ -422,6 +422,7 @@ void tw_results_device(tw_results *results, const tw_device_info *device)
     tw_row_text(json, "id", device->id);
     tw_row_text(json, "name", device->name);
     tw_row_text(json, "features", device->features);
+    tw_row_text(json, "driver", *device->driver ? device->driver : NULL);
     tw_row_number(json, "threads", device->threads);
     tw_row_number(json, "memory_bytes", (double)device->memory_bytes);
     tw_row_number(json, "peak_flops", device->measured ? device->peak_flops : NAN);

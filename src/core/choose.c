@@ -1,10 +1,12 @@
 /* Which design does each node, in which types: policy, apart from the designs. Greedy in topological order: each node
- * takes the design, layouts and element types with the least predicted cost, reorders of its inputs included, and of its
- * result where that leaves the graph. */
+ * takes the design, layouts and element types with the least cost, reorders of its inputs included, and of its result
+ * where that leaves the graph. The cost is predicted, or, where the caller has a tuning that knows the problem, measured:
+ * then only what was measured is compared, since a prediction that is too good would win against any measurement. */
 #include "core/plan.h"
 #include "core/status.h"
 #include "ops/reorder/reorder.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +16,16 @@ enum { MAX_DESIGNS = 32 };
 typedef struct choice {
     const tw_design *design;
     tw_type in, out;
-    double cost;
+    double own, cost; /* without and with reorders */
+    double measured;  /* NaN: predicted */
 } choice;
+
+/* All that may do a node, while tune tries them. */
+enum { MAX_CHOICES = MAX_DESIGNS * TW_LAYOUT_PAIRS * 4 };
+typedef struct choices {
+    choice items[MAX_CHOICES];
+    size_t count;
+} choices;
 
 extern const tw_op tw_op_reorder;
 
@@ -119,6 +129,24 @@ static tw_reorder reorder_params(const tw_shape *shape)
     return p;
 }
 
+/* The tuning by which this plan chooses, or null. */
+static const tw_tuning *tuning_of(const tw_plan *plan)
+{
+    return plan->desc.tuning && !plan->desc.tuning->trial ? plan->desc.tuning : NULL;
+}
+
+/* NaN where it was not measured. */
+static double measured_seconds(const tw_plan *plan, const tw_design *design, const tw_problem *problem)
+{
+    tw_measurement wanted = {.design = design->name, .in = problem->in[0], .out = problem->out};
+    size_t count = 0;
+    if (!tuning_of(plan) || !tw_tuning_name(problem->op, problem->params, wanted.problem)) return NAN;
+    const tw_measurement *items = tw_tuning_find(tuning_of(plan), wanted.problem, &count);
+    for (size_t i = 0; i < count; i++)
+        if (tw_measurement_same(&items[i], &wanted)) return items[i].seconds;
+    return NAN;
+}
+
 static choice best_reorder(const tw_plan *plan, tw_problem *problem, tw_type from, tw_type to)
 {
     const tw_design *designs[MAX_DESIGNS], *design;
@@ -131,8 +159,10 @@ static choice best_reorder(const tw_plan *plan, tw_problem *problem, tw_type fro
         if (*wanted && strcmp(designs[i]->name, wanted) != 0) continue;
         design = tw_design_on(designs[i], plan->device);
         if (design->yardstick || !tw_design_accepts(design, problem, from, to, plan->device, &reason)) continue;
-        double cost = design->cost ? design->cost(problem, plan->device) : 1;
-        if (cost < best.cost) best = (choice){design, from, to, cost};
+        const double predicted = design->cost ? design->cost(problem, plan->device) : 1;
+        const double measured = measured_seconds(plan, design, problem);
+        const double cost = isnan(measured) ? predicted : measured;
+        if (cost < best.cost) best = (choice){design, from, to, predicted, cost, measured};
     }
     return best;
 }
@@ -168,7 +198,8 @@ static tw_status add_reorder(tw_plan *plan, int value, tw_type to, tw_error *err
     }
     int in = from->buffer, out = add_buffer(plan, tw_type_bytes(shape, to), -1);
     step->design = best.design;
-    step->predicted = best.cost;
+    step->predicted = best.own;
+    step->measured = best.measured;
     step->name = plan->graph->values[value].name;
     step->value = value;
     step->in[0].buffer = in;
@@ -244,30 +275,100 @@ static double output_cost(const tw_plan *plan, int value, tw_type type)
     return reorder_cost(plan, value, type, end_type);
 }
 
-static void consider_types(const tw_plan *plan, const tw_node *node, tw_problem *problem, const choice *tried,
-                           choice *best)
+/* False where the design refuses. A choice's cost is predicted unless it was measured. */
+static bool consider_types(const tw_plan *plan, const tw_node *node, tw_problem *problem, choice *c, choice *best)
 {
     const char *reason;
-    choice c = *tried;
-    if (!tw_design_accepts(c.design, problem, c.in, c.out, plan->device, &reason)) return;
-    c.cost = (c.design->cost ? c.design->cost(problem, plan->device) : 1) + input_cost(plan, node, &c) +
-             output_cost(plan, node->out, c.out);
-    if (!best->design || c.cost < best->cost) *best = c;
+    if (!tw_design_accepts(c->design, problem, c->in, c->out, plan->device, &reason)) return false;
+    c->own = !isnan(c->measured) ? c->measured : c->design->cost ? c->design->cost(problem, plan->device) : 1;
+    c->cost = c->own + input_cost(plan, node, c) + output_cost(plan, node->out, c->out);
+    if (!best->design || c->cost < best->cost) *best = *c;
+    return true;
 }
 
 /* All pairs of layouts; in a half precision float32 too at either end, for designs that only know that: the reorder that
  * it takes is in the cost, and a step of its own. */
 static void consider(const tw_plan *plan, const tw_node *node, tw_problem *problem, const tw_design *design,
-                     choice *best)
+                     choice *best, choices *all)
 {
     const tw_dtype narrow = tw_precision_dtype(plan->desc.precision);
     for (int i = 0; i < TW_LAYOUT_PAIRS; i++)
         for (int wide = 0; wide < (narrow == TW_F32 ? 1 : 4); wide++) {
-            const choice tried = {.design = design,
-                                  .in = {wide & 1 ? TW_F32 : narrow, tw_layout_pairs[i][0]},
-                                  .out = {wide & 2 ? TW_F32 : narrow, tw_layout_pairs[i][1]}};
-            consider_types(plan, node, problem, &tried, best);
+            choice tried = {.design = design,
+                            .in = {wide & 1 ? TW_F32 : narrow, tw_layout_pairs[i][0]},
+                            .out = {wide & 2 ? TW_F32 : narrow, tw_layout_pairs[i][1]},
+                            .measured = NAN};
+            if (consider_types(plan, node, problem, &tried, best) && all) all->items[all->count++] = tried;
         }
+}
+
+/* The best of what was measured of this problem; `best` stays where nothing was. */
+static void consider_measured(const tw_plan *plan, const tw_node *node, tw_problem *problem, choice *best)
+{
+    char name[192];
+    size_t count = 0;
+    choice measured = {0};
+    if (!tw_tuning_name(node->op, node->params, name)) return;
+    const tw_measurement *items = tw_tuning_find(tuning_of(plan), name, &count);
+    for (size_t i = 0; i < count; i++) {
+        const tw_design *design = tw_design_find(node->op->name, plan->device->backend->name, items[i].design);
+        if (!design || design->yardstick || design->joins) continue;
+        choice c = {.design = tw_design_on(design, plan->device),
+                    .in = items[i].in,
+                    .out = items[i].out,
+                    .measured = items[i].seconds};
+        consider_types(plan, node, problem, &c, &measured);
+    }
+    if (measured.design) *best = measured;
+}
+
+/* Wider than it must be: float32 where the design knows the precision's own type, and neither the input is there in
+ * float32 already nor the output leaves the graph. */
+static bool is_needlessly_wide(const tw_plan *plan, const tw_node *node, const choice *c, const choices *all)
+{
+    const tw_dtype narrow = tw_precision_dtype(plan->desc.precision);
+    const bool wide_in = c->in.dtype != narrow && tw_plan_any_instance(plan, node->in[0])->type.dtype == narrow;
+    const bool wide_out = c->out.dtype != narrow && !is_output(plan, node->out);
+    for (size_t i = 0; i < all->count; i++)
+        if (all->items[i].design == c->design && ((wide_in && all->items[i].in.dtype == narrow) ||
+                                                  (wide_out && all->items[i].out.dtype == narrow)))
+            return true;
+    return false;
+}
+
+/* All that auto may take: no yardsticks, and those that join only among neighbours. */
+static void consider_all(const tw_plan *plan, const tw_node *node, tw_problem *problem, choice *best, choices *all)
+{
+    const tw_design *designs[MAX_DESIGNS];
+    size_t count = tw_designs(node->op->name, plan->device->backend->name, designs, MAX_DESIGNS);
+    const bool among_neighbours = plan->neighbours[node - plan->graph->nodes];
+    for (size_t i = 0; i < count; i++)
+        if (!designs[i]->yardstick && (among_neighbours || !designs[i]->joins))
+            consider(plan, node, problem, tw_design_on(designs[i], plan->device), best, all);
+}
+
+/* For tune: the trial-th by predicted cost without reorders, which depend on the neighbours. Left out is what is predicted
+ * to take more than LEFT_OUT times as long as the best. */
+static tw_status consider_trial(tw_plan *plan, const tw_node *node, tw_problem *problem, choice *best, tw_error *error)
+{
+    enum { LEFT_OUT = 8 };
+    choices *all = calloc(2, sizeof *all), *sorted = all + 1;
+    choice ignored = {0};
+    if (!all) return tw_no_memory(error, 2 * sizeof *all, "trials");
+    consider_all(plan, node, problem, &ignored, all);
+    for (size_t i = 0; i < all->count; i++) {
+        const choice *c = &all->items[i];
+        if (c->design->joins || is_needlessly_wide(plan, node, c, all)) continue;
+        size_t at = sorted->count++;
+        for (; at > 0 && sorted->items[at - 1].own > c->own; at--) sorted->items[at] = sorted->items[at - 1];
+        sorted->items[at] = *c;
+    }
+    size_t count = sorted->count;
+    while (count > 1 && sorted->items[count - 1].own > LEFT_OUT * sorted->items[0].own) count--;
+    if (plan->trials < (int)count) plan->trials = (int)count;
+    if (plan->desc.tuning->trial <= (int)count) *best = sorted->items[plan->desc.tuning->trial - 1];
+    free(all);
+    return TW_OK;
 }
 
 static tw_status choose(tw_plan *plan, const tw_node *node, tw_placed_step *step, choice *best, tw_error *error)
@@ -279,7 +380,7 @@ static tw_status choose(tw_plan *plan, const tw_node *node, tw_placed_step *step
     *best = (choice){0};
     if (*wanted) {
         const tw_design *design = tw_design_on(tw_design_find(node->op->name, device, wanted), plan->device);
-        consider(plan, node, &step->problem, design, best);
+        consider(plan, node, &step->problem, design, best, NULL);
         if (best->design) return TW_OK;
         char descriptor[160], why[512];
         tw_design_fit(design, &step->problem, plan->device, &reason);
@@ -289,13 +390,16 @@ static tw_status choose(tw_plan *plan, const tw_node *node, tw_placed_step *step
         if (!plan->desc.fallback) return tw_fail(error, TW_UNAVAILABLE, "%s: %s", plan->graph->name, why);
         step->note = tw_strdup(why);
     }
-    const tw_design *designs[MAX_DESIGNS];
-    size_t count = tw_designs(node->op->name, device, designs, MAX_DESIGNS);
-    const bool among_neighbours = plan->neighbours[node - plan->graph->nodes];
-    for (size_t i = 0; i < count; i++)
-        if (!designs[i]->yardstick && (among_neighbours || !designs[i]->joins))
-            consider(plan, node, &step->problem, tw_design_on(designs[i], plan->device), best);
-    if (best->design) return TW_OK;
+    consider_all(plan, node, &step->problem, best, NULL);
+    tw_status status = TW_OK;
+    /* Steps of one launch cannot be measured one by one. */
+    if (best->design && !best->design->joins && plan->desc.tuning) {
+        if (plan->desc.tuning->trial)
+            status = consider_trial(plan, node, &step->problem, best, error);
+        else
+            consider_measured(plan, node, &step->problem, best);
+    }
+    if (best->design) return status;
     return tw_fail(error, TW_UNAVAILABLE, "%s: %s: no design of %s on %s accepts it in %s", plan->graph->name,
                    node->name, node->op->name, device, tw_precision_name(plan->desc.precision));
 }
@@ -361,6 +465,7 @@ static tw_status add_node_step(tw_plan *plan, int index, tw_error *error)
     tw_problem_init(&step->problem, node->op, node->params, plan->desc.precision);
     tw_design_accepts(best.design, &step->problem, best.in, best.out, plan->device, &reason);
     step->predicted = best.design->cost ? best.design->cost(&step->problem, plan->device) : 0;
+    step->measured = best.measured;
     for (int i = 0; i < node->n_in; i++) {
         if (node->in[i] < 0 || plan->graph->values[node->in[i]].kind == TW_VALUE_PARAMETER) continue;
         step->in[i].buffer = tw_plan_instance(plan, node->in[i], operand_type(node, i, &best))->buffer;

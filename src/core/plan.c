@@ -44,7 +44,8 @@ tw_status tw_plan_create(tw_graph *graph, tw_device *device, const tw_plan_desc 
     if (status == TW_OK) status = tw_plan_choose(plan, error);
     if (status == TW_OK) status = tw_plan_place(plan, error);
     if (status == TW_OK) status = tw_plan_pack(plan, error);
-    plan->desc.designs = NULL; /* the caller's string */
+    plan->desc.designs = NULL; /* the caller's, as is the tuning */
+    plan->desc.tuning = NULL;
     if (status != TW_OK)
         tw_plan_release(plan);
     else
@@ -111,6 +112,7 @@ void tw_plan_step(const tw_plan *plan, size_t index, tw_step_info *info)
         .flops = op->flops(step->problem.params),
         .bytes = tw_problem_bytes(&step->problem),
         .predicted = step->predicted,
+        .measured = step->measured,
         .workspace_bytes = step->workspace_bytes,
         .packed_bytes = step->packed_bytes,
         .launch = step->launch,

@@ -3,6 +3,7 @@
 #define TW_CORE_PLAN_H
 
 #include "core/graph.h"
+#include "core/tuning.h"
 #include "devices/device.h"
 
 /* Memory of a run's arena, or a caller's input. Lifetimes are step numbers, both ends included. */
@@ -35,6 +36,7 @@ typedef struct tw_placed_step {
     int value;        /* computed */
     char *note;       /* why another design than the wanted one was taken */
     double predicted;
+    double measured; /* NaN: chosen by prediction */
     tw_operand in[TW_MAX_OPERANDS];
     int out, workspace; /* buffers; workspace may be -1 */
     size_t workspace_bytes, packed_bytes;
@@ -54,6 +56,7 @@ struct tw_plan {
     size_t n_instances, instances_capacity;
     int *first_instance; /* of each value, or -1 */
     int *last_reader;    /* of each value: see tw_buffer */
+    int trials;          /* how many there are: see tw_tuning.trial */
     bool *neighbours;    /* of each node: several that follow one another have designs that join */
     tw_buffer *buffers;
     size_t n_buffers, buffers_capacity;

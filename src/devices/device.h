@@ -15,6 +15,8 @@ typedef struct tw_backend {
     /* Its peaks, into info; null: they stay nominal, as of a GPU that is not there. */
     tw_status (*measure)(tw_device *device, tw_error *error);
 
+    bool simulated; /* there is no such hardware: what a step takes here says nothing of it */
+
     /* Device memory. On the CPU host pointers are device pointers and `unified` is set: the plan copies nothing. */
     bool unified;
     tw_status (*alloc)(tw_device *device, size_t bytes, void **memory, tw_error *error);

@@ -53,11 +53,12 @@ static double nominal_flops(const struct cudaDeviceProp *p, int kilohertz)
 static tw_status fill_info(tw_cuda *cuda, tw_error *error)
 {
     struct cudaDeviceProp p;
-    int clock = 0, memory_clock = 0;
+    int clock = 0, memory_clock = 0, driver = 0;
     cudaError_t failure = cudaGetDeviceProperties(&p, cuda->index);
     if (failure == cudaSuccess) failure = cudaDeviceGetAttribute(&clock, cudaDevAttrClockRate, cuda->index);
     if (failure == cudaSuccess)
         failure = cudaDeviceGetAttribute(&memory_clock, cudaDevAttrMemoryClockRate, cuda->index);
+    if (failure == cudaSuccess) failure = cudaDriverGetVersion(&driver);
     if (failure != cudaSuccess) return tw_cuda_fail(cuda, failure, "properties", error);
     tw_device_info *info = &cuda->base.info;
     if (p.major < OLDEST_MAJOR || (p.major == OLDEST_MAJOR && p.minor < OLDEST_MINOR))
@@ -66,6 +67,7 @@ static tw_status fill_info(tw_cuda *cuda, tw_error *error)
     snprintf(info->name, sizeof info->name, "%.127s", p.name);
     snprintf(info->features, sizeof info->features, "sm_%d%d, %d multiprocessors", p.major, p.minor,
              p.multiProcessorCount);
+    snprintf(info->driver, sizeof info->driver, "CUDA %d.%d", driver / 1000, driver % 1000 / 10);
     info->threads = 1;
     info->memory_bytes = p.totalGlobalMem;
     info->peak_flops = nominal_flops(&p, clock);

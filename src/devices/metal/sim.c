@@ -340,6 +340,7 @@ static tw_status sim_copy(tw_queue *queue, void *to, const void *from, size_t by
 const tw_backend tw_metal_sim_backend = {
     .name = "metal-sim",
     .records = "metal",
+    .simulated = true,
     .unified = true,
     .open = sim_open,
     .close = sim_close,
