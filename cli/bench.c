@@ -219,7 +219,7 @@ const cli_command cli_bench = {
                 "  tilewise bench --shapes shapes_resnet_50 --batch 1 --design all -o jsonl",
     .options = CLI_BIT(CLI_LAYER) | CLI_BIT(CLI_SHAPES) | CLI_BIT(CLI_ITERATIONS) | CLI_BIT(CLI_WARM_UP) |
                CLI_BIT(CLI_DURATION) | CLI_BIT(CLI_PERCENTILE) | CLI_BIT(CLI_DUMP_PROFILE) | CLI_BIT(CLI_IMAGE) |
-               CLI_BIT(CLI_DEVICE) | CLI_BIT(CLI_FAMILY) | CLI_BIT(CLI_DESIGN) | CLI_BIT(CLI_FALLBACK) |
+               CLI_BIT(CLI_DEVICE) | CLI_BIT(CLI_FAMILY) | CLI_BIT(CLI_DESIGN) | CLI_BIT(CLI_FALLBACK) | CLI_BIT(CLI_NO_TUNE) |
                CLI_BIT(CLI_PRECISION) | CLI_BIT(CLI_THREADS) | CLI_BIT(CLI_BATCH) | CLI_BIT(CLI_WEIGHTS) |
                CLI_BIT(CLI_SEED) | CLI_BIT(CLI_IMAGE_SIZE) | CLI_BIT(CLI_FORMAT) | CLI_BIT(CLI_HELP),
     .lists =

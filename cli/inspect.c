@@ -16,6 +16,7 @@ static const tw_column columns[] = {
     {"packed_bytes", "packed", TW_COLUMN_BYTES},
     {"workspace_bytes", "workspace", TW_COLUMN_BYTES},
     {"predicted_ms", "predicted ms", TW_COLUMN_NUMBER},
+    {"tuned_ms", "tuned ms", TW_COLUMN_NUMBER},
 };
 
 static void print_shape(const tw_shape *shape, char *text, size_t size)
@@ -81,6 +82,7 @@ static void add_step(tw_results *results, const tw_network *network, const cli_m
     tw_row_number(row, "packed_bytes", (double)step.packed_bytes);
     tw_row_number(row, "workspace_bytes", (double)step.workspace_bytes);
     tw_row_number(row, "predicted_ms", 1e3 * step.predicted);
+    tw_row_number(row, "tuned_ms", 1e3 * step.measured);
     tw_results_add(results, row);
 }
 
@@ -190,7 +192,7 @@ const cli_command cli_inspect = {
     .examples = "  tilewise inspect resnet18\n"
                 "  tilewise inspect vgg16 --batch 8 --design im2col_gemm --fallback auto\n"
                 "  tilewise inspect efficientnet_lite0 -o json",
-    .options = CLI_BIT(CLI_DEVICE) | CLI_BIT(CLI_FAMILY) | CLI_BIT(CLI_DESIGN) | CLI_BIT(CLI_FALLBACK) |
+    .options = CLI_BIT(CLI_DEVICE) | CLI_BIT(CLI_FAMILY) | CLI_BIT(CLI_DESIGN) | CLI_BIT(CLI_FALLBACK) | CLI_BIT(CLI_NO_TUNE) |
                CLI_BIT(CLI_PRECISION) | CLI_BIT(CLI_THREADS) | CLI_BIT(CLI_BATCH) | CLI_BIT(CLI_WEIGHTS) |
                CLI_BIT(CLI_SEED) | CLI_BIT(CLI_IMAGE_SIZE) | CLI_BIT(CLI_FORMAT) | CLI_BIT(CLI_HELP),
     .min_arguments = 1,

@@ -15,6 +15,7 @@ static tw_status add_row(const tw_network *network, const tw_profile *profile, s
     tw_samples_free(&samples);
     cJSON *json = tw_bench_row_json(&row);
     tw_row_number(json, "predicted_ms", 1e3 * step.predicted);
+    tw_row_number(json, "tuned_ms", 1e3 * step.measured);
     cJSON_AddItemToArray(rows, json);
     return TW_OK;
 }

@@ -341,6 +341,7 @@ static const option_info infos[CLI_OPTIONS] = {
         {"design", "NAME", parse_design,
          "auto (default), any design's name, all (bench, verify), or by operator: conv2d=winograd,linear=naive"},
     [CLI_FALLBACK] = {"fallback", "auto", parse_fallback, "where the named design refuses a layer, choose for it"},
+    [CLI_NO_TUNE] = {"no-tune", NULL, NULL, "choose designs by prediction, whatever tune has measured"},
     [CLI_PRECISION] = {"precision", "P", parse_precision, "fp32 (default), tf32, fp16, bf16"},
     [CLI_THREADS] = {"threads", "N", parse_threads, "threads of the CPU (default: one a core)"},
     [CLI_BATCH] = {"batch", "N", parse_batch, "images at once (default 1)"},

@@ -12,6 +12,7 @@ typedef enum cli_option {
     CLI_FAMILY,
     CLI_DESIGN,
     CLI_FALLBACK,
+    CLI_NO_TUNE,
     CLI_PRECISION,
     CLI_THREADS,
     CLI_BATCH,

@@ -14,6 +14,7 @@ static const tw_column columns[] = {
     {"median_ms", "median ms", TW_COLUMN_NUMBER},
     {"share_pct", "% of time", TW_COLUMN_NUMBER},
     {"predicted_ms", "predicted ms", TW_COLUMN_NUMBER},
+    {"tuned_ms", "tuned ms", TW_COLUMN_NUMBER},
     {"gflops", "GFLOP/s", TW_COLUMN_NUMBER},
     {"gbps", "GB/s", TW_COLUMN_NUMBER},
     {"roofline_pct", "% of roofline", TW_COLUMN_NUMBER},
@@ -194,7 +195,7 @@ const cli_command cli_profile = {
                 "  tilewise profile lenet5 --device metal-sim --family apple6 -o json\n"
                 "  tilewise profile mobilenet_v2 --iterations 100 --trace trace.json",
     .options = CLI_BIT(CLI_TRACE) | CLI_BIT(CLI_ITERATIONS) | CLI_BIT(CLI_WARM_UP) | CLI_BIT(CLI_DURATION) |
-               CLI_BIT(CLI_DEVICE) | CLI_BIT(CLI_FAMILY) | CLI_BIT(CLI_DESIGN) | CLI_BIT(CLI_FALLBACK) |
+               CLI_BIT(CLI_DEVICE) | CLI_BIT(CLI_FAMILY) | CLI_BIT(CLI_DESIGN) | CLI_BIT(CLI_FALLBACK) | CLI_BIT(CLI_NO_TUNE) |
                CLI_BIT(CLI_PRECISION) | CLI_BIT(CLI_THREADS) | CLI_BIT(CLI_BATCH) | CLI_BIT(CLI_WEIGHTS) |
                CLI_BIT(CLI_SEED) | CLI_BIT(CLI_IMAGE_SIZE) | CLI_BIT(CLI_FORMAT) | CLI_BIT(CLI_HELP),
     .min_arguments = 1,

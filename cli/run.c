@@ -87,13 +87,14 @@ static tw_status dump_layers(const char *folder, const tw_network *network, tw_e
 static tw_status execute(const cli_options *options, const cli_model *model, tw_device *device, const tw_tensor *input,
                          tw_error *error)
 {
-    const tw_plan_desc plan = {.batch = (int)input->shape.dims[0],
-                               .precision = (tw_precision)options->precisions.items[0],
-                               .designs = options->designs.items[0],
-                               .fallback = options->fallback,
-                               .keep_values = options->dump_layers};
+    const tw_network_desc desc = {.device = device,
+                                  .plan = {.batch = (int)input->shape.dims[0],
+                                           .precision = (tw_precision)options->precisions.items[0],
+                                           .designs = options->designs.items[0],
+                                           .fallback = options->fallback,
+                                           .keep_values = options->dump_layers}};
     tw_network network;
-    tw_status status = cli_network_open_with(model, device, &plan, &network, error);
+    tw_status status = cli_network_open_with(options, model, &desc, &network, error);
     if (status != TW_OK) return status;
     if (options->dump_layers) status = make_folder(options->dump_layers, error);
     if (status == TW_OK) status = tw_run_execute(network.run, input, &network.output, error);
@@ -136,7 +137,7 @@ const cli_command cli_run = {
     .examples = "  tilewise run resnet18 --weights resnet18.pth --input x.npy --output logits.npy\n"
                 "  tilewise run lenet5 --seed 7 --input x.npy --output y.npy --dump-layers layers",
     .options = CLI_BIT(CLI_INPUT) | CLI_BIT(CLI_OUTPUT) | CLI_BIT(CLI_DUMP_LAYERS) | CLI_BIT(CLI_DEVICE) |
-               CLI_BIT(CLI_FAMILY) | CLI_BIT(CLI_DESIGN) | CLI_BIT(CLI_FALLBACK) | CLI_BIT(CLI_PRECISION) |
+               CLI_BIT(CLI_FAMILY) | CLI_BIT(CLI_DESIGN) | CLI_BIT(CLI_FALLBACK) | CLI_BIT(CLI_NO_TUNE) | CLI_BIT(CLI_PRECISION) |
                CLI_BIT(CLI_THREADS) | CLI_BIT(CLI_BATCH) | CLI_BIT(CLI_WEIGHTS) | CLI_BIT(CLI_SEED) |
                CLI_BIT(CLI_IMAGE_SIZE) | CLI_BIT(CLI_HELP),
     .min_arguments = 1,

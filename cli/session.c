@@ -3,6 +3,7 @@
 #include "core/status.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,12 +32,41 @@ static void tell_fallbacks(const tw_plan *plan)
     }
 }
 
-tw_status cli_network_open_with(const cli_model *model, tw_device *device, const tw_plan_desc *plan,
+/* A cache that is damaged or another's is no reason not to run: predictions are always there. */
+static tw_tuning *open_tuning(const cli_options *options, const tw_network_desc *desc)
+{
+    tw_error error;
+    tw_tuning *tuning;
+    if (cli_given(options, CLI_NO_TUNE)) return NULL;
+    if (tw_tuning_open(NULL, desc->device, desc->plan.precision, &tuning, &error) == TW_OK) return tuning;
+    cli_note("%s; ignored, until 'tilewise tune' writes it anew", error.message);
+    return NULL;
+}
+
+static void tell_tuned(const tw_plan *plan, const char *model)
+{
+    tw_plan_info info;
+    size_t tuned = 0;
+    tw_plan_describe(plan, &info);
+    for (size_t i = 0; i < info.steps; i++) {
+        tw_step_info step;
+        tw_plan_step(plan, i, &step);
+        tuned += !isnan(step.measured);
+    }
+    if (tuned) cli_note("%s: %zu of %zu steps chosen by what tune measured", model, tuned, info.steps);
+}
+
+tw_status cli_network_open_with(const cli_options *options, const cli_model *model, const tw_network_desc *wanted,
                                 tw_network *network, tw_error *error)
 {
-    const tw_network_desc desc = {.graph = model->graph, .device = device, .plan = *plan};
+    tw_network_desc desc = *wanted;
+    tw_tuning *tuning = open_tuning(options, wanted);
+    desc.graph = model->graph;
+    desc.plan.tuning = tuning;
     tw_status status = tw_network_open(&desc, network, error);
+    tw_tuning_release(tuning);
     if (status == TW_OK) tell_fallbacks(network->plan);
+    if (status == TW_OK) tell_tuned(network->plan, model->name);
     /* A file's graph may have another name, which the user has never seen. */
     const char *name = tw_graph_name(model->graph);
     bool named = status != TW_OK && strncmp(error->message, name, strlen(name)) == 0;
@@ -47,11 +77,12 @@ tw_status cli_network_open_with(const cli_model *model, tw_device *device, const
 tw_status cli_network_open(const cli_options *options, const cli_model *model, const cli_setting *setting,
                            tw_network *network, tw_error *error)
 {
-    const tw_plan_desc plan = {.batch = setting->batch,
-                               .precision = (tw_precision)setting->precision,
-                               .designs = setting->design,
-                               .fallback = options->fallback};
-    return cli_network_open_with(model, setting->device, &plan, network, error);
+    const tw_network_desc desc = {.device = setting->device,
+                                  .plan = {.batch = setting->batch,
+                                           .precision = (tw_precision)setting->precision,
+                                           .designs = setting->design,
+                                           .fallback = options->fallback}};
+    return cli_network_open_with(options, model, &desc, network, error);
 }
 
 void cli_tell_launches(const tw_plan *plan, const char *model)

@@ -17,11 +17,12 @@ tw_status cli_device_open(const cli_options *options, const char *name, int thre
                           tw_error *error);
 tw_row_key cli_row_key(const tw_device_info *device, const char *model, int batch, int precision);
 
-/* Plans the network and says on standard error where a fallback was taken. */
+/* Plans the network, by what tune measured unless --no-tune is given, and says on standard error where a fallback was
+ * taken and how many steps were chosen by measurement. */
 tw_status cli_network_open(const cli_options *options, const cli_model *model, const cli_setting *setting,
                            tw_network *network, tw_error *error);
-/* The same with other wishes than the setting's: values kept, no fusion. */
-tw_status cli_network_open_with(const cli_model *model, tw_device *device, const tw_plan_desc *plan,
+/* The same with other wishes than the setting's: values kept, no fusion. The graph is the model's. */
+tw_status cli_network_open_with(const cli_options *options, const cli_model *model, const tw_network_desc *desc,
                                 tw_network *network, tw_error *error);
 
 /* Says on standard error which layers the device launches as one. */

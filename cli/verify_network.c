@@ -28,7 +28,8 @@ static tw_status open_kept(verification *v, tw_device *device, tw_plan_desc plan
 {
     plan.batch = v->options->batches.items[0];
     plan.keep_values = true;
-    tw_status status = cli_network_open_with(&v->model, device, &plan, network, error);
+    const tw_network_desc desc = {.device = device, .plan = plan};
+    tw_status status = cli_network_open_with(v->options, &v->model, &desc, network, error);
     if (status != TW_OK) return status;
     tw_fill_random(&network->input, v->options->seed);
     status = tw_network_execute(network, error);
