@@ -6,10 +6,8 @@
 #include "progress.h"
 #include "session.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 static const tw_column columns[] = {
     {"layer", "layer", TW_COLUMN_TEXT},
@@ -69,6 +67,9 @@ static void tell(const tw_tune_result *result, const char *model, const char *pa
 {
     cli_note("%s: %zu problems, %zu measurements in %d trials", model, result->problems, result->measurements,
              result->trials);
+    if (result->without_memory)
+        cli_note("%s: there was no memory for %d of the trials, whose designs are left out", model,
+                 result->without_memory);
     if (result->kept == TW_TUNE_PREDICTED)
         cli_note("%s: no plan by measurement was faster as a whole than the predicted one, %.4g ms, which stays", model,
                  1e3 * result->before);

@@ -111,7 +111,7 @@ def unknown_commands():
     refuse(2, "no command")
     refuse(2, 'unknown command "bnech": did you mean "bench"', "bnech")
     equal(succeed("help"), succeed("--help"), "help")
-    for later in ["tune", "train", "report"]:
+    for later in ["train", "report"]:
         refuse(2, f'unknown command "{later}"', later)
 
 

@@ -223,6 +223,29 @@ def plans_tell_steps_values_and_times():
 
 
 @case
+def tuned_plans_choose_by_measurements():
+    before, cache = os.environ.get("XDG_CACHE_HOME"), path("cache")
+    os.environ["XDG_CACHE_HOME"] = cache
+    try:
+        check(all(np.isnan(step.measured) for step in make_plan(tuned=True).steps), "something was measured")
+        subprocess.run([os.path.join(BUILD, "tilewise"), "tune", "lenet5", "--threads", "1", "--iterations", "1",
+                        "--warmUp", "0", "--duration", "0.01"], check=True, capture_output=True)
+        predicted, tuned = make_plan(), make_plan(tuned=True)
+        check(all(np.isnan(step.measured) for step in predicted.steps), "a plan was tuned that need not be")
+        check(any(step.measured > 0 for step in tuned.steps), "a tuned plan was not")
+        check(np.allclose(tuned.run(X), predicted.run(X), atol=1e-5), "logits differ")
+        (name,) = os.listdir(os.path.join(cache, "tilewise"))
+        with open(os.path.join(cache, "tilewise", name), "w", encoding="utf-8") as file:
+            file.write("nonsense\n")
+        refuse(tw.Invalid, "not a tuning", make_plan, tuned=True)
+    finally:
+        if before is None:
+            del os.environ["XDG_CACHE_HOME"]
+        else:
+            os.environ["XDG_CACHE_HOME"] = before
+
+
+@case
 def parameters_bind_and_come_back():
     with tw.Graph.zoo("lenet5").init(seed=3) as graph, tw.Graph.zoo("lenet5") as other:
         equal([view for view in other.parameters.values() if view is not None], [], "data before binding")

@@ -59,15 +59,15 @@ LoaderDesc = struct("tw_loader_desc", preprocess=Preprocess, batch=c_int, thread
 Batch = struct("tw_batch", count=c_int, pixels=c_void_p, indices=c_void_p, labels=c_void_p,
                errors=ctypes.POINTER(c_char_p), decode_seconds=c_double)
 DeviceDesc = struct("tw_device_desc", threads=c_int, family=c_char_p)
-DeviceInfo = struct("tw_device_info", id=c_char * 32, name=c_char * 128, features=c_char * 64, threads=c_int,
-                    memory_bytes=c_size_t, peak_flops=c_double, peak_bytes=c_double, measured=c_bool)
+DeviceInfo = struct("tw_device_info", id=c_char * 32, name=c_char * 128, features=c_char * 64, driver=c_char * 32,
+                    threads=c_int, memory_bytes=c_size_t, peak_flops=c_double, peak_bytes=c_double, measured=c_bool)
 PlanDesc = struct("tw_plan_desc", batch=c_int, precision=c_int, designs=c_char_p, fallback=c_bool,
-                  keep_values=c_bool, no_fusion=c_bool)
+                  keep_values=c_bool, no_fusion=c_bool, tuning=c_void_p)
 PlanInfo = struct("tw_plan_info", batch=c_int, precision=c_int, steps=c_size_t, arena_bytes=c_size_t,
                   packed_bytes=c_size_t, weight_bytes=c_size_t, values_bytes=c_size_t)
 StepInfo = struct("tw_step_info", name=c_char_p, op=c_char_p, design=c_char_p, output=c_char_p, note=c_char_p,
-                  problem=c_char * 160, flops=c_double, bytes=c_double, predicted=c_double, workspace_bytes=c_size_t,
-                  packed_bytes=c_size_t, in_layout=c_char * 16, out_layout=c_char * 16, launch=c_size_t)
+                  problem=c_char * 160, flops=c_double, bytes=c_double, predicted=c_double, measured=c_double,
+                  workspace_bytes=c_size_t, packed_bytes=c_size_t, in_layout=c_char * 16, out_layout=c_char * 16, launch=c_size_t)
 RunTimes = struct("tw_run_times", upload=c_double, device=c_double, download=c_double)
 
 # ---- functions ----
@@ -112,6 +112,9 @@ void tw_loader_destroy(tw_loader *loader);
 tw_status tw_device_open(const char *name, const tw_device_desc *desc, tw_device **device, tw_error *error);
 void tw_device_release(tw_device *device);
 void tw_device_describe(const tw_device *device, tw_device_info *info);
+tw_status tw_tuning_open(const char *folder, const tw_device *device, tw_precision precision, tw_tuning **tuning,
+    tw_error *error);
+void tw_tuning_release(tw_tuning *tuning);
 tw_status tw_plan_create(tw_graph *graph, tw_device *device, const tw_plan_desc *desc, tw_plan **plan, tw_error *error);
 void tw_plan_release(tw_plan *plan);
 void tw_plan_describe(const tw_plan *plan, tw_plan_info *info);

@@ -29,6 +29,7 @@ class Step(NamedTuple):
     flops: float
     bytes: float
     predicted: float
+    measured: float
     workspace_bytes: int
     packed_bytes: int
     in_layout: str
@@ -41,15 +42,26 @@ class Times(NamedTuple):
     download: float
 
 
+class Tuning(Handle):
+    """What `tilewise tune` measured; empty where it was never run."""
+    release, kind = "tw_tuning_release", "tuning"
+
+    def __init__(self, device, precision):
+        self.create("tw_tuning_open", None, device.pointer, precision)
+
+
 class Plan(Handle):
-    """May be used from many Python threads at once: each gets a Run of its own."""
+    """May be used from many Python threads at once: each gets a Run of its own. A tuned plan chooses by what `tilewise
+    tune` measured on this device; Invalid is raised where its file is damaged or another version's or driver's."""
     release, kind = "tw_plan_release", "plan"
 
     def __init__(self, graph, device, *, batch=1, precision="fp32", designs=None, fallback=False, keep_values=False,
-                 no_fusion=False):
-        desc = native.PlanDesc(native.whole(batch, "batch"), native.choose(precision, native.PRECISION, "precision"),
+                 no_fusion=False, tuned=False):
+        number = native.choose(precision, native.PRECISION, "precision")
+        tuning = Tuning(device, number) if tuned else None
+        desc = native.PlanDesc(native.whole(batch, "batch"), number,
                                None if designs is None else native.encode_name(designs, "designs"), bool(fallback),
-                               bool(keep_values), bool(no_fusion))
+                               bool(keep_values), bool(no_fusion), tuning.pointer if tuning else None)
         info = graph.info
         self.create("tw_plan_create", graph.pointer, device.pointer, desc)
         self.inputs = [self.shape("tw_plan_input_shape", i) for i in range(info.inputs)]

@@ -15,7 +15,7 @@
  *
  * The sum of steps is not the network: a GPU starts a step while the one before ends, and profiled steps wait. Therefore
  * the tuned plan and the predicted one run in turns as they always run, and measurements are kept only as far as the
- * whole is faster (tw_tune_kept). Layers that the device launches as one are left as predicted. */
+ * whole is faster, by one percent at least (tw_tune_kept). Layers that the device launches as one are left as predicted. */
 #include "bench/tune.h"
 #include "core/plan.h"
 #include "core/status.h"
@@ -36,7 +36,8 @@ typedef struct tuner {
     record *records;
     size_t count, capacity;
     double *step_seconds;
-    int done, total;
+    int total; /* of what is shown as progress */
+    int without_memory;
 } tuner;
 
 static void show(const tuner *t, int done, const char *what)
@@ -129,6 +130,9 @@ static tw_status run_trials(tuner *t, int *trials, tw_error *error)
         for (int trial = 1; trial <= *trials && status == TW_OK; trial++) {
             show(t, done++, "measuring designs");
             status = run_trial(t, trial, trials, error);
+            if (status != TW_OUT_OF_MEMORY || trial == 1) continue;
+            t->without_memory += round == 0;
+            status = TW_OK;
         }
     return status;
 }
@@ -254,13 +258,19 @@ static bool has_step_like(const tw_measurement *item, const void *context)
     return false;
 }
 
+/* By more than what two measurements of the same plan differ by. */
+static bool is_faster(const tw_tune_result *result)
+{
+    return result->after <= 0.99 * result->before;
+}
+
 /* Tries all, then those in the predicted plan's layouts, then nothing but its own designs. */
 static tw_status keep_gain(tuner *t, tw_network *before, tw_network *after, tw_tuning *tuning, tw_tune_result *result,
                            tw_error *error)
 {
     tw_status status = compare(t, before, after, result, error);
     result->kept = TW_TUNE_ALL;
-    for (int i = TW_TUNE_LAYOUTS; status == TW_OK && !result->same && !(result->after < result->before); i++) {
+    for (int i = TW_TUNE_LAYOUTS; status == TW_OK && !result->same && !is_faster(result); i++) {
         const wanted w = {before->plan, i == TW_TUNE_PREDICTED};
         result->kept = (tw_tune_kept)i;
         tw_tuning_filter(tuning, has_step_like, &w);
@@ -345,6 +355,7 @@ tw_status tw_tune(const tw_tune_desc *desc, tw_tuning *tuning, tw_tune_result *r
     if (status == TW_OK) {
         result->problems = count_problems(all);
         result->measurements = all->count;
+        result->without_memory = t.without_memory;
     } else {
         tw_tune_result_free(result);
     }

@@ -16,7 +16,7 @@ typedef struct tw_tune_desc {
     void (*progress)(int done, int total, const char *what); /* may be null */
 } tw_tune_desc;
 
-/* What is kept: the first of these by which the whole network is faster than by prediction. */
+/* What is kept: the first of these by which the whole network is at least 1 % faster than by prediction. */
 typedef enum tw_tune_kept {
     TW_TUNE_ALL,      /* every measurement */
     TW_TUNE_LAYOUTS,  /* those in the layouts that the predicted plan has */
@@ -35,7 +35,7 @@ typedef struct tw_tune_result {
     tw_tuned_layer *layers;
     size_t n_layers;
     size_t problems, measurements;
-    int trials;
+    int trials, without_memory; /* of them, those whose workspace and weights did not fit, which are left out */
     bool same; /* the plan is the predicted one */
     tw_tune_kept kept;
     double before, after; /* median seconds of the whole network, by the device's clock if it has one */
