@@ -124,6 +124,7 @@ static tw_status tune(const cli_options *options, const cli_model *model, tw_dev
     tw_tune_result result = {0};
     tw_tuning *measured = tw_tuning_create();
     tw_status status = measured ? TW_OK : tw_no_memory(error, sizeof desc, "a tuning");
+    if (status == TW_OK) status = tw_tune_check(device, error);
     if (status == TW_OK) status = tw_device_check_precision(device, desc.precision, error);
     if (status == TW_OK) status = tw_tuning_path(NULL, device, desc.precision, &path, error);
     if (status == TW_OK) status = tw_tuning_check(path, error);

@@ -135,7 +135,7 @@ def ctype(declaration):
     """'const tw_shape *shape' -> POINTER(Shape); an opaque object is a void pointer."""
     name, stars, inner = re.fullmatch(r"(?:const )?(\w+) ?(\*?(?:const )?)(\*?)\w*", declaration).groups()
     depth = stars.count("*") + inner.count("*")
-    plain = {"int": c_int, "size_t": c_size_t, "tw_status": c_int, "tw_value": c_int}
+    plain = {"int": c_int, "size_t": c_size_t, "tw_status": c_int, "tw_value": c_int, "tw_precision": c_int}
     if depth == 0:
         return None if name == "void" else plain[name]
     if name in STRUCTS:

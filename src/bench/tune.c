@@ -336,16 +336,22 @@ static size_t count_problems(const tw_tuning *tuning)
     return count;
 }
 
+tw_status tw_tune_check(const tw_device *device, tw_error *error)
+{
+    if (!device->backend->simulated) return TW_OK;
+    return tw_fail(error, TW_UNAVAILABLE, "%s: there is no such hardware here: the times of a simulation say nothing",
+                   device->info.id);
+}
+
 tw_status tw_tune(const tw_tune_desc *desc, tw_tuning *tuning, tw_tune_result *result, tw_error *error)
 {
     tuner t = {.desc = desc};
     tw_network before = {0}, after = {0};
     *result = (tw_tune_result){0};
-    if (desc->device->backend->simulated)
-        return tw_fail(error, TW_UNAVAILABLE, "%s: there is no such hardware here: the times of a simulation say nothing",
-                       desc->device->info.id);
+    tw_status status = tw_tune_check(desc->device, error);
+    if (status != TW_OK) return status;
     tw_tuning *all = tw_tuning_create();
-    tw_status status = all ? run_trials(&t, &result->trials, error) : tw_no_memory(error, sizeof *all, "a tuning");
+    status = all ? run_trials(&t, &result->trials, error) : tw_no_memory(error, sizeof *all, "a tuning");
     if (status == TW_OK) show(&t, t.total - 1, "comparing plans");
     if (status == TW_OK) status = settle(&t, tuning, &after, error);
     if (status == TW_OK) status = fold_records(&t, all, error);

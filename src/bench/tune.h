@@ -41,7 +41,10 @@ typedef struct tw_tune_result {
     double before, after; /* median seconds of the whole network, by the device's clock if it has one */
 } tw_tune_result;
 
-/* Fills a tuning that is empty. TW_UNAVAILABLE on a simulated device. */
+/* TW_UNAVAILABLE on a simulated device. */
+tw_status tw_tune_check(const tw_device *device, tw_error *error);
+
+/* Fills a tuning that is empty. */
 tw_status tw_tune(const tw_tune_desc *desc, tw_tuning *tuning, tw_tune_result *result, tw_error *error);
 void tw_tune_result_free(tw_tune_result *result);
 
