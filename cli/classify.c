@@ -449,9 +449,9 @@ const cli_command cli_classify = {
                 "  find photos -name '*.jpg' -print0 | tilewise classify model.onnx --files-from - -0 -o jsonl",
     .options = CLI_BIT(CLI_TOP) | CLI_BIT(CLI_LABELS) | CLI_BIT(CLI_LAYERS) | CLI_BIT(CLI_RECURSIVE) |
                CLI_BIT(CLI_FILES_FROM) | CLI_BIT(CLI_NULL) | CLI_BIT(CLI_WEIGHTS) | CLI_BIT(CLI_DEVICE) |
-               CLI_BIT(CLI_FAMILY) | CLI_BIT(CLI_DESIGN) | CLI_BIT(CLI_FALLBACK) | CLI_BIT(CLI_NO_TUNE) | CLI_BIT(CLI_PRECISION) |
-               CLI_BIT(CLI_THREADS) | CLI_BIT(CLI_BATCH) | CLI_BIT(CLI_IMAGE_SIZE) | CLI_BIT(CLI_FORMAT) |
-               CLI_BIT(CLI_HELP) | CLI_PREPROCESSING,
+               CLI_BIT(CLI_FAMILY) | CLI_BIT(CLI_DESIGN) | CLI_BIT(CLI_FALLBACK) | CLI_BIT(CLI_NO_TUNE) |
+               CLI_BIT(CLI_PRECISION) | CLI_BIT(CLI_THREADS) | CLI_BIT(CLI_BATCH) | CLI_BIT(CLI_IMAGE_SIZE) |
+               CLI_BIT(CLI_FORMAT) | CLI_BIT(CLI_HELP) | CLI_PREPROCESSING,
     .lists = CLI_BIT(CLI_DEVICE),
     .min_arguments = 1,
     .max_arguments = 1 << 30,

@@ -696,9 +696,9 @@ const cli_command cli_eval = {
                 "  tilewise eval model.onnx --data photos --device cpu,cuda -o json",
     .options = CLI_BIT(CLI_DATA) | CLI_BIT(CLI_SPLIT) | CLI_BIT(CLI_LIMIT) | CLI_BIT(CLI_WORST) |
                CLI_BIT(CLI_CONFUSION) | CLI_BIT(CLI_LABELS) | CLI_BIT(CLI_WEIGHTS) | CLI_BIT(CLI_DEVICE) |
-               CLI_BIT(CLI_FAMILY) | CLI_BIT(CLI_DESIGN) | CLI_BIT(CLI_FALLBACK) | CLI_BIT(CLI_NO_TUNE) | CLI_BIT(CLI_PRECISION) |
-               CLI_BIT(CLI_THREADS) | CLI_BIT(CLI_BATCH) | CLI_BIT(CLI_IMAGE_SIZE) | CLI_PREPROCESSING |
-               CLI_BIT(CLI_FORMAT) | CLI_BIT(CLI_HELP),
+               CLI_BIT(CLI_FAMILY) | CLI_BIT(CLI_DESIGN) | CLI_BIT(CLI_FALLBACK) | CLI_BIT(CLI_NO_TUNE) |
+               CLI_BIT(CLI_PRECISION) | CLI_BIT(CLI_THREADS) | CLI_BIT(CLI_BATCH) | CLI_BIT(CLI_IMAGE_SIZE) |
+               CLI_PREPROCESSING | CLI_BIT(CLI_FORMAT) | CLI_BIT(CLI_HELP),
     .lists = CLI_BIT(CLI_DEVICE),
     .min_arguments = 1,
     .max_arguments = 1,

@@ -14,8 +14,9 @@
 extern const cli_command cli_devices, cli_designs, cli_inspect, cli_convert, cli_classify, cli_eval, cli_run, cli_bench,
     cli_profile, cli_verify, cli_tune;
 
-static const cli_command *const commands[] = {&cli_devices, &cli_designs, &cli_inspect, &cli_convert, &cli_classify,
-                                              &cli_eval,    &cli_run,     &cli_bench,   &cli_profile, &cli_verify,  &cli_tune};
+static const cli_command *const commands[] = {&cli_devices,  &cli_designs, &cli_inspect, &cli_convert,
+                                              &cli_classify, &cli_eval,    &cli_run,     &cli_bench,
+                                              &cli_profile,  &cli_verify,  &cli_tune};
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 /* ---- what cli.h promises ---- */

@@ -137,9 +137,9 @@ const cli_command cli_run = {
     .examples = "  tilewise run resnet18 --weights resnet18.pth --input x.npy --output logits.npy\n"
                 "  tilewise run lenet5 --seed 7 --input x.npy --output y.npy --dump-layers layers",
     .options = CLI_BIT(CLI_INPUT) | CLI_BIT(CLI_OUTPUT) | CLI_BIT(CLI_DUMP_LAYERS) | CLI_BIT(CLI_DEVICE) |
-               CLI_BIT(CLI_FAMILY) | CLI_BIT(CLI_DESIGN) | CLI_BIT(CLI_FALLBACK) | CLI_BIT(CLI_NO_TUNE) | CLI_BIT(CLI_PRECISION) |
-               CLI_BIT(CLI_THREADS) | CLI_BIT(CLI_BATCH) | CLI_BIT(CLI_WEIGHTS) | CLI_BIT(CLI_SEED) |
-               CLI_BIT(CLI_IMAGE_SIZE) | CLI_BIT(CLI_HELP),
+               CLI_BIT(CLI_FAMILY) | CLI_BIT(CLI_DESIGN) | CLI_BIT(CLI_FALLBACK) | CLI_BIT(CLI_NO_TUNE) |
+               CLI_BIT(CLI_PRECISION) | CLI_BIT(CLI_THREADS) | CLI_BIT(CLI_BATCH) | CLI_BIT(CLI_WEIGHTS) |
+               CLI_BIT(CLI_SEED) | CLI_BIT(CLI_IMAGE_SIZE) | CLI_BIT(CLI_HELP),
     .min_arguments = 1,
     .max_arguments = 1,
     .takes_model = true,

@@ -55,8 +55,8 @@ static void add_layer(tw_results *results, const tw_row_key *key, const tw_tuned
 
 static void add_whole(tw_results *results, const tw_row_key *key, const tw_tune_result *result)
 {
-    static const char *const nothing[] = {"layer", "op", "problem", "predicted_design", "predicted_layouts", "design",
-                                          "layouts"};
+    static const char *const nothing[] = {"layer",  "op",     "problem", "predicted_design", "predicted_layouts",
+                                          "design", "layouts"};
     cJSON *row = tw_row_create(key);
     for (size_t i = 0; i < sizeof nothing / sizeof *nothing; i++) tw_row_text(row, nothing[i], NULL);
     add_times(row, result->before, result->after);

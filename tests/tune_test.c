@@ -73,7 +73,8 @@ static void measurements_are_found(void)
     tw_tuning *tuning = tw_tuning_create();
     size_t count;
     CHECK(!tw_tuning_find(tuning, "linear:a", &count) && count == 0);
-    CHECK(add(tuning, "linear:b", "naive", 3) && add(tuning, "linear:a", "naive", 1) && add(tuning, "linear:b", "gemv", 2));
+    CHECK(add(tuning, "linear:b", "naive", 3) && add(tuning, "linear:a", "naive", 1) &&
+          add(tuning, "linear:b", "gemv", 2));
     CHECK(add(tuning, "linear:c", "naive", 4) && add(tuning, "linear:b", "naive", 5));
     CHECK(tw_tuning_count(tuning) == 4);
     const tw_measurement *b = tw_tuning_find(tuning, "linear:b", &count);
@@ -233,7 +234,8 @@ static void bad_lines_are_named(void)
         {"0 linear:mb1ic8oc4 naive float32 plain float32 plain", "expected nanoseconds, at least 1"},
         {"-5 linear:mb1ic8oc4 naive float32 plain float32 plain", "expected nanoseconds, at least 1"},
         {"nan linear:mb1ic8oc4 naive float32 plain float32 plain", "expected nanoseconds, at least 1"},
-        {"99999999999999999999999 linear:mb1ic8oc4 naive float32 plain float32 plain", "expected nanoseconds, at least"},
+        {"99999999999999999999999 linear:mb1ic8oc4 naive float32 plain float32 plain",
+         "expected nanoseconds, at least"},
         {"5x linear:mb1ic8oc4 naive float32 plain float32 plain", "expected nanoseconds, at least 1"},
         {"5 linear naive float32 plain float32 plain", "expected OPERATOR:DESCRIPTOR"},
         {"5 linear:mb1ic8oc4 magic float32 plain float32 plain", "unknown operator or design"},

@@ -11,7 +11,7 @@ import os
 import re
 import stat
 
-from cases import FOLDER, Skip, as_json, case, check, equal, main, path, refuse, run, succeed
+from cases import Skip, as_json, case, check, equal, main, path, refuse, run, succeed
 
 QUICK = ["--threads", 1, "--iterations", 1, "--warmUp", 0, "--duration", 0.01]
 CACHES = iter(range(1000))
@@ -217,11 +217,11 @@ def bad_usage_is_refused():
 
 @case
 def simulations_are_refused():
-    env = {"XDG_CACHE_HOME": os.path.join(FOLDER, "simulated")}
-    if run("inspect", "lenet5", "--device", "metal-sim", env=env).returncode:
+    if run("inspect", "lenet5", "--device", "metal-sim").returncode:
         raise Skip("metal-sim is not here")
-    refuse(3, "simulation", "tune", "lenet5", "--device", "metal-sim", env=env)
-    check(not os.path.exists(env["XDG_CACHE_HOME"]), "a refused device made a folder")
+    cache = Cache()
+    refuse(3, "simulation", "tune", "lenet5", "--device", "metal-sim", env=cache.env)
+    equal([name for name in os.listdir(cache.folder) if name != "metal"], [], "files in the cache")
 
 
 main()

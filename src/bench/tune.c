@@ -225,7 +225,8 @@ static tw_status compare(const tuner *t, tw_network *before, tw_network *after, 
     pair p = {.networks = {before, after}};
     tw_samples ignored = {0};
     const tw_timing_desc warm = {.iterations = 1, .warm_up_ms = t->desc->timing.warm_up_ms};
-    const tw_timing_desc measured = {.iterations = t->desc->timing.iterations, .duration_s = t->desc->timing.duration_s};
+    const tw_timing_desc measured = {.iterations = t->desc->timing.iterations,
+                                     .duration_s = t->desc->timing.duration_s};
     result->same = same_plan(before->plan, after->plan);
     tw_status status = tw_time(&warm, execute_both, &p, &ignored, error);
     p.warm = true;

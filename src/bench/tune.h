@@ -10,9 +10,9 @@ typedef struct tw_tune_desc {
     tw_device *device;
     int batch;
     tw_precision precision;
-    int iterations;        /* runs of each trial; 0: 9 */
-    tw_timing_desc timing; /* of the whole network, before and after */
-    uint64_t seed;         /* of the input */
+    int iterations;                                          /* runs of each trial; 0: 9 */
+    tw_timing_desc timing;                                   /* of the whole network, before and after */
+    uint64_t seed;                                           /* of the input */
     void (*progress)(int done, int total, const char *what); /* may be null */
 } tw_tune_desc;
 
@@ -36,7 +36,7 @@ typedef struct tw_tune_result {
     size_t n_layers;
     size_t problems, measurements;
     int trials, without_memory; /* of them, those whose workspace and weights did not fit, which are left out */
-    bool same; /* the plan is the predicted one */
+    bool same;                  /* the plan is the predicted one */
     tw_tune_kept kept;
     double before, after; /* median seconds of the whole network, by the device's clock if it has one */
 } tw_tune_result;

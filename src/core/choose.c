@@ -330,8 +330,8 @@ static bool is_needlessly_wide(const tw_plan *plan, const tw_node *node, const c
     const bool wide_in = c->in.dtype != narrow && tw_plan_any_instance(plan, node->in[0])->type.dtype == narrow;
     const bool wide_out = c->out.dtype != narrow && !is_output(plan, node->out);
     for (size_t i = 0; i < all->count; i++)
-        if (all->items[i].design == c->design && ((wide_in && all->items[i].in.dtype == narrow) ||
-                                                  (wide_out && all->items[i].out.dtype == narrow)))
+        if (all->items[i].design == c->design &&
+            ((wide_in && all->items[i].in.dtype == narrow) || (wide_out && all->items[i].out.dtype == narrow)))
             return true;
     return false;
 }

@@ -61,7 +61,8 @@ tw_status tw_tuning_path(const char *folder, const tw_device *device, tw_precisi
     *path = NULL;
     if (own && !*own) {
         free(own);
-        return tw_fail(error, TW_INVALID, "no folder for the cache: neither XDG_CACHE_HOME nor HOME is an absolute path");
+        return tw_fail(error, TW_INVALID,
+                       "no folder for the cache: neither XDG_CACHE_HOME nor HOME is an absolute path");
     }
     file_name(device, precision, name, sizeof name);
     if (own) *path = tw_path_join(own, name);
@@ -74,8 +75,7 @@ tw_status tw_tuning_path(const char *folder, const tw_device *device, tw_precisi
 static void print_head(const tw_device *device, tw_precision precision, char head[HEAD])
 {
     const tw_device_info *info = &device->info;
-    snprintf(head, HEAD,
-             "tilewise tuning 1\nversion %s\ndevice %s\nfeatures %s\ndriver %s\nthreads %d\nprecision %s\n",
+    snprintf(head, HEAD, "tilewise tuning 1\nversion %s\ndevice %s\nfeatures %s\ndriver %s\nthreads %d\nprecision %s\n",
              tw_version(), info->name, info->features, *info->driver ? info->driver : "none", info->threads,
              tw_precision_name(precision));
 }
