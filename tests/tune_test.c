@@ -466,6 +466,35 @@ static void trials_compute_the_same(void)
     tw_graph_release(graph);
 }
 
+/* Also where designs want types and layouts that few others know. */
+static void every_device_has_its_trials(void)
+{
+    static const char *const devices[] = {"cpu", "cuda", "metal-sim"};
+    tw_graph *graph = open_graph("resnet18");
+    for (size_t d = 0; d < sizeof devices / sizeof *devices; d++) {
+        tw_device *device;
+        if (tw_device_open(devices[d], NULL, &device, &error) != TW_OK) continue;
+        for (int p = TW_PRECISION_FP32; p <= TW_PRECISION_BF16; p++) {
+            if (tw_device_check_precision(device, (tw_precision)p, &error) != TW_OK) continue;
+            int trials = 1;
+            for (int trial = 1; trial <= trials; trial++) {
+                const tw_tuning tuning = {.trial = trial};
+                tw_plan *plan;
+                tw_status status = tw_plan_create(
+                    graph, device, &(tw_plan_desc){.precision = (tw_precision)p, .tuning = &tuning}, &plan, &error);
+                CHECK_MSG(status == TW_OK, "%s %s trial %d: %s", devices[d], tw_precision_name((tw_precision)p), trial,
+                          error.message);
+                trials = plan->trials;
+                tw_plan_release(plan);
+            }
+            CHECK_MSG(trials > 1 && trials < 100, "%s %s: %d trials", devices[d], tw_precision_name((tw_precision)p),
+                      trials);
+        }
+        tw_device_release(device);
+    }
+    tw_graph_release(graph);
+}
+
 static void networks_are_tuned(void)
 {
     tw_graph *graph = open_graph("lenet5");
@@ -529,6 +558,7 @@ int main(int argc, char **argv)
         {"plans choose by measurements", plans_choose_by_measurements},
         {"measurements that do not apply are passed over", measurements_that_do_not_apply_are_passed_over},
         {"trials compute the same", trials_compute_the_same},
+        {"every device has its trials", every_device_has_its_trials},
         {"networks are tuned", networks_are_tuned},
         {"simulations are not tuned", simulations_are_not_tuned},
     };

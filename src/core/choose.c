@@ -29,6 +29,9 @@ typedef struct choices {
 
 extern const tw_op tw_op_reorder;
 
+/* The cost of a reorder that no design does. */
+static const double impossible = 1e30;
+
 /* How a graph's own inputs and outputs lie. */
 static const tw_type end_type = {TW_F32, TW_PLAIN};
 
@@ -151,7 +154,7 @@ static choice best_reorder(const tw_plan *plan, tw_problem *problem, tw_type fro
 {
     const tw_design *designs[MAX_DESIGNS], *design;
     const char *reason;
-    choice best = {.cost = 1e30};
+    choice best = {.cost = impossible};
     char wanted[TW_DESIGN_NAME];
     wanted_design(plan, "reorder", wanted);
     size_t count = tw_designs("reorder", plan->device->backend->name, designs, MAX_DESIGNS);
@@ -358,7 +361,7 @@ static tw_status consider_trial(tw_plan *plan, const tw_node *node, tw_problem *
     consider_all(plan, node, problem, &ignored, all);
     for (size_t i = 0; i < all->count; i++) {
         const choice *c = &all->items[i];
-        if (c->design->joins || is_needlessly_wide(plan, node, c, all)) continue;
+        if (c->design->joins || c->cost >= impossible || is_needlessly_wide(plan, node, c, all)) continue;
         size_t at = sorted->count++;
         for (; at > 0 && sorted->items[at - 1].own > c->own; at--) sorted->items[at] = sorted->items[at - 1];
         sorted->items[at] = *c;
