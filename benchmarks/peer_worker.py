@@ -10,6 +10,7 @@ predict() takes the input and returns the output, both NumPy arrays. What a libr
 import importlib.util
 import json
 import os
+import statistics
 import sys
 import time
 
@@ -168,14 +169,17 @@ class Worker:
         return {}
 
     def compare(self, task):
-        """Of each output, the largest distance from the middle one (elementwise median), absolute and to its scale."""
-        outputs = [np.load(path).astype(np.float64) for path in task["outputs"]]
-        shape = outputs[0].shape
-        same = [y.reshape(shape) if y.size == outputs[0].size else np.full(shape, np.nan) for y in outputs]
-        middle = np.median(same, axis=0)
+        """Of each output, the largest distance from the middle one (elementwise median), absolute and to its scale. One
+        that is not finite, or of another size than most, has none, and no part in the middle."""
+        outputs = [np.load(path).astype(np.float64).reshape(-1) for path in task["outputs"]]
+        size = statistics.mode(y.size for y in outputs)
+        sound = [y.size == size and bool(np.isfinite(y).all()) for y in outputs]
+        if not any(sound):
+            return {"errors": [None] * len(outputs)}
+        middle = np.median([y for y, fine in zip(outputs, sound) if fine], axis=0)
         scale = max(float(np.abs(middle).max()), 1e-30)
-        errors = [float(np.abs(y - middle).max()) for y in same]
-        return {"errors": [[error, error / scale] if np.isfinite(error) else None for error in errors]}
+        errors = [float(np.abs(y - middle).max()) if fine else None for y, fine in zip(outputs, sound)]
+        return {"errors": [None if error is None else [error, error / scale] for error in errors]}
 
 
 def peak_bytes():

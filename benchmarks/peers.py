@@ -219,7 +219,9 @@ class Case:
         for row, errors in zip(alive, answer["errors"]):
             if errors:
                 row["max_abs_err"], row["max_rel_err"] = errors
-            if errors is None or errors[1] > TOLERANCE:
+            if errors is None:
+                row.update(status="incorrect", reason="its output is not finite, or of another size than the others'")
+            elif not errors[1] <= TOLERANCE:
                 row.update(status="incorrect",
                            reason=f"differs from the others by more than {TOLERANCE:g} of the scale")
 
