@@ -124,8 +124,9 @@ class Worker:
     def __init__(self, program, environment, library):
         self.program, self.python = program, environment.python
         self.process = None
-        self.variables = dict(os.environ, TILEWISE_LIBRARY=library, PYTHONPATH=os.path.join(ROOT, "python"),
-                              PYTHONDONTWRITEBYTECODE="1")
+        # Bytecode may be written: pip has compiled the peers, and our package would be compiled anew at each start.
+        self.variables = dict(os.environ, TILEWISE_LIBRARY=library, PYTHONPATH=os.path.join(ROOT, "python"))
+        self.variables.pop("PYTHONDONTWRITEBYTECODE", None)
 
     def start(self, *options):
         # A session of its own: Ctrl-C reaches us alone, and we end the workers.
