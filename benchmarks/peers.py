@@ -334,7 +334,9 @@ class Network:
     def __init__(self, bench, name, folder):
         self.bench, self.name = bench, name
         self.folder = os.path.join(folder, name)
-        os.makedirs(self.folder, exist_ok=True)
+        if os.path.isdir(self.folder):  # what --keep left, perhaps of another build's weights
+            shutil.rmtree(self.folder)
+        os.makedirs(self.folder)
         self.onnx = os.path.join(self.folder, name + ".onnx")
         command([bench.tilewise, "convert", name, "--seed", "1", "--output", self.onnx])
         self.shape = bench.shapes[name]
