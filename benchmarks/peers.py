@@ -406,7 +406,9 @@ class Bench:
                 raise Problem(f"{path}: not there: build first, or name a build with --build")
         self.about = json.loads(command([self.tilewise, "devices", "-o", "json"]))
         self.version = self.about["tilewise"]
-        peers = [peer for peer in options.peers if peer != "torch" or options.torch]
+        peers = options.peers or [peer for peer in PEERS if peer != "torch"]
+        if options.torch and "torch" not in peers:
+            peers = [*peers, "torch"]
         self.programs = ["tilewise", *peers]
         self.environment = Environment(options.env)
         self.missing = self.environment.prepare(peers)
@@ -550,7 +552,7 @@ def names(known, what):
 def counts(text):
     if not all(part.isascii() and part.isdigit() and 0 < int(part) <= 4096 for part in text.split(",")):
         raise argparse.ArgumentTypeError(f"{text!r} is no comma list of numbers from 1 to 4096")
-    return [int(part) for part in text.split(",")]
+    return list(dict.fromkeys(int(part) for part in text.split(",")))
 
 
 def count(text):
@@ -582,7 +584,8 @@ def parse():
                     "resnet18,mobilenet_v2 --batch 1,8 --output peers.json")
     add = parser.add_argument
     add("--networks", type=names(None, "network"), default=NETWORKS, metavar="LIST", help="of the zoo (default: nine)")
-    add("--peers", type=names(PEERS, "peer"), default=list(PEERS), metavar="LIST", help="of " + ",".join(PEERS))
+    add("--peers", type=names(PEERS, "peer"), metavar="LIST",
+        help=f"of {','.join(PEERS)} (default: all but torch)")
     add("--torch", action="store_true", help="PyTorch too, which is a large download")
     add("--batch", type=counts, default=[1], metavar="LIST", help="images at once (default 1)")
     add("--threads", type=counts, default=[cores], metavar="LIST", help="(default: one a core)")
