@@ -145,7 +145,7 @@ class Worker:
             line = self.process.stdout.readline() if ready else None
         except BrokenPipeError:
             line = b""
-        if line:
+        if line and line.endswith(b"\n"):  # a process that dies may leave half a line
             return json.loads(line)
         if line is None:
             self.stop()
@@ -276,7 +276,12 @@ class Case:
             [self.bench.tilewise, "run", self.network.onnx, "--threads", str(self.threads), "--input",
              self.network.input(self.batch), "--output", self.output("tilewise run")],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except KeyboardInterrupt:
+            process.kill()
+            process.wait()
+            raise
         seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode != 0:
@@ -621,7 +626,7 @@ def main():
             print_times(rows, bench.programs)
             print_spread(rows)
         print_reasons(rows)
-    except Problem as problem:
+    except (Problem, OSError) as problem:  # a full disk, a folder that cannot be made
         say(f"peers.py: {problem}")
         return 2
     except KeyboardInterrupt:
