@@ -76,6 +76,20 @@ def check_output(path):
         raise Problem(f"--output: {path}: its folder cannot be written")
 
 
+def write_json(path, result):
+    """Through a temporary name: the file is the old one or whole."""
+    temporary = f"{path}.{os.getpid()}"
+    try:
+        with open(temporary, "w") as file:
+            json.dump(result, file, indent=1)
+            file.write("\n")
+        os.replace(temporary, path)
+    except OSError as problem:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+        raise Problem(f"{path}: {problem.strerror}")
+
+
 # ---- the environment ----
 
 
@@ -459,16 +473,7 @@ class Bench:
         cpu = [device for device in self.about["devices"] if device["id"] == "cpu"]
         result = {"tilewise": self.version, "host": self.about["host"], "devices": cpu,
                   "command": shlex.join(["benchmarks/peers.py", *sys.argv[1:]]), "rows": rows}
-        temporary = f"{path}.{os.getpid()}"
-        try:
-            with open(temporary, "w") as file:
-                json.dump(result, file, indent=1)
-                file.write("\n")
-            os.replace(temporary, path)
-        except OSError as problem:
-            if os.path.exists(temporary):
-                os.remove(temporary)
-            raise Problem(f"{path}: {problem.strerror}")
+        write_json(path, result)
 
 
 # ---- tables ----

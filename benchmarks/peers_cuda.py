@@ -15,7 +15,6 @@ PyTorch module of ordinary layers; PyTorch runs it in each of the modes asked fo
 Times are device times between CUDA events around one replay, inputs and outputs in device memory. Each round runs every
 program, begun by another one. The ratio is Tilewise's median over the best mode's: below 1, Tilewise is faster."""
 import argparse
-import json
 import math
 import os
 import platform
@@ -23,6 +22,8 @@ import shlex
 import statistics
 import sys
 import tempfile
+
+import peers
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "python"))
@@ -301,34 +302,20 @@ def parse():
     return parser.parse_args()
 
 
-def check_output(path):
-    """Before anything is measured: a file there is replaced, but no device and no folder, and its folder exists."""
-    folder = os.path.dirname(os.path.abspath(path))
-    problem = ("cannot be replaced: not a regular file" if os.path.lexists(path) and not os.path.isfile(path) else
-               "its folder does not exist" if not os.path.isdir(folder) else
-               None if os.access(folder, os.W_OK) else "its folder cannot be written")
-    if problem:
-        sys.exit(f"peers_cuda.py: --output: {path}: {problem}")
-
-
 def write(path, rows, torch, tilewise, device):
     info = device.info
     result = {"tilewise": tilewise.__version__, "host": {"system": platform.platform()},
               "devices": [{"id": info.id, "name": info.name, "features": info.features}],
               "peers": {"torch": torch.__version__, "cudnn": torch.backends.cudnn.version()},
               "command": shlex.join(["benchmarks/peers_cuda.py", *sys.argv[1:]]), "rows": rows}
-    temporary = f"{path}.{os.getpid()}"
-    with open(temporary, "w") as file:
-        json.dump(result, file, indent=1)
-        file.write("\n")
-    os.replace(temporary, path)
+    peers.write_json(path, result)
 
 
 def main():
     options = parse()
-    if options.output:
-        check_output(options.output)
     try:
+        if options.output:
+            peers.check_output(options.output)
         import onnx  # noqa: F401: module_of() needs it, and says so late
         import torch
         import tilewise
