@@ -206,7 +206,7 @@ def describe(samples):
 def errors(outputs):
     """Each against the first: the largest difference, of the first's scale."""
     import numpy as np
-    scale = float(np.abs(outputs[0]).max())
+    scale = float(np.abs(outputs[0]).max()) if outputs else 1
     return [float(np.abs(output - outputs[0]).max()) / scale for output in outputs]
 
 
@@ -247,10 +247,10 @@ def compare(context, network, batch, precision):
 
 def ratio(rows):
     own = [row for row in rows if row.get("program") == "tilewise" and row["status"] == "ok"]
-    peers = [row for row in rows if row.get("program") != "tilewise" and row["status"] == "ok"]
-    if not own or not peers:
+    others = [row for row in rows if row.get("program") != "tilewise" and row["status"] == "ok"]
+    if not own or not others:
         return None
-    best = min(peers, key=lambda row: row["median_ms"])
+    best = min(others, key=lambda row: row["median_ms"])
     return own[0]["median_ms"], best["median_ms"], best["program"], own[0]["median_ms"] / best["median_ms"]
 
 
