@@ -4,8 +4,8 @@
     benchmarks/targets_cuda.py --output targets.json
     benchmarks/targets_cuda.py --only growth,memory --precision fp16 --networks resnet50,vgg16
 
-Wants NumPy, a build of Tilewise with CUDA (TILEWISE_LIBRARY names another than build/release/libtilewise.so; the program
-`tilewise` is looked for beside it) and, for the peaks that layers are held against, torch for CUDA. Sections:
+Wants NumPy, a build of Tilewise with CUDA (TILEWISE_LIBRARY names another than build/release/libtilewise.so; the
+program `tilewise` is looked for beside it) and, for the peaks of compute and linear, torch for CUDA. Sections:
 
     startup    process start to the first prediction of EfficientNet-Lite0, less the time that a bare context takes
     memory     on the device, beyond the context, against packed weights and arena as the plan states them
@@ -19,8 +19,9 @@ Wants NumPy, a build of Tilewise with CUDA (TILEWISE_LIBRARY names another than 
     growth     milliseconds an image from batch 1 to 256, which must not rise
 
 Times of networks are the device's own, between events around a replay. Times of single layers are those of a profiled
-plan (in linear: of `tilewise bench`), so that no reference, which would take minutes, has to be computed for them. What is
-not begun within --budget seconds is a row that says so. Exit status: 0 all met; 1 not all; 2 bad usage."""
+plan (in linear: of `tilewise bench`), so that no reference, which would take minutes, has to be computed for them.
+What is not begun within --budget seconds is a row that says so. Exit status: 0 all met; 1 not all; 2 bad usage, or
+something that it wants is missing; 130 interrupted."""
 import argparse
 import ctypes
 import json
@@ -188,14 +189,15 @@ class Peaks:
                 return numpy_rate(2 * 1024**3, lambda: a @ a)
             torch, n = self.torch(), 8192
             torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-            a = torch.rand((n, n), device="cuda", dtype=torch.float16 if precision == "fp16" else torch.float32) - 0.5
+            dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision, torch.float32)
+            a = torch.rand((n, n), device="cuda", dtype=dtype) - 0.5
             return torch_rate(torch, 2 * n**3, lambda: torch.matmul(a, a))
         return self.once(("matmul", precision), measure)
 
     @property
     def read(self):
-        """Bytes a second of reading 2 GiB: the best of a sum, a maximum, a matrix times a vector, and what copying moves
-        both ways. A kernel written for nothing else may read a little faster."""
+        """Bytes a second of reading 2 GiB: the best of a sum, a maximum, a matrix times a vector, and what copying
+        moves both ways. A kernel written for nothing else may read a little faster."""
         def measure():
             if not self.gpu:
                 x = self.bench.random((2**24,))
@@ -321,13 +323,13 @@ def startup(bench):
 
     def predict():
         start = time.perf_counter()
-        process = subprocess.Popen([bench.program, "run", model, "--device", bench.options.device, "--input", x,
-                                    "--output", y], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.PIPE, text=True)
-        while not os.path.exists(y) and process.poll() is None:
-            time.sleep(2e-4)
-        first = time.perf_counter() - start
-        _, said = process.communicate()
+        with subprocess.Popen([bench.program, "run", model, "--device", bench.options.device, "--input", x, "--output",
+                               y], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                              text=True) as process:
+            while not os.path.exists(y) and process.poll() is None:
+                time.sleep(2e-4)
+            first = time.perf_counter() - start
+            said = process.stderr.read()
         end = time.perf_counter() - start
         if process.returncode != 0:
             raise peers.Problem(f"tilewise run: {peers.last_line(said)}")
@@ -353,7 +355,8 @@ def startup(bench):
 
 def memory(bench):
     def measure(network):
-        for found in in_child("memory", bench.options.device, network, bench.options.precision, bench.options.memory_batch):
+        options = bench.options
+        for found in in_child("memory", options.device, network, options.precision, options.memory_batch):
             limit = 1.1 * found["planned"] + 64 * MIB
             bench.judge("memory", f"{network} {found['precision']} batch {found['batch']}", found["used"] / MIB,
                         limit / MIB, "MiB", model=network, batch=found["batch"], precision=found["precision"],
@@ -405,8 +408,8 @@ def accuracy(bench):
         if not worst:
             raise peers.Problem("no design has this precision")
         (op, design), row = max(worst.items(), key=lambda item: error(item[1]) / allowed(item[1]))
-        bench.judge("accuracy", f"{precision}, nearest of {len(worst)} designs: {op} {design}", error(row), allowed(row),
-                    "of the scale", precision=precision, problem=row["problem"],
+        bench.judge("accuracy", f"{precision}, nearest of {len(worst)} designs: {op} {design}", error(row),
+                    allowed(row), "of the scale", precision=precision, problem=row["problem"],
                     designs={" ".join(key): error(row) for key, row in worst.items()})
 
     def classes(device, precision, pictures):
@@ -473,13 +476,14 @@ def kind_of(step):
     if step.op == "pool":
         return None if "alg3" in step.problem else "pooling"  # 3: to 1x1, a reduction
     if step.op == "conv2d":
-        found = re.search(r"g(\d+)ic(\d+)", step.problem)
+        found = re.search(r":g(\d+)mb\d+ic(\d+)", step.problem)
         return "depthwise" if found and found[1] == found[2] else None
     return {"relu": "activation", "clip": "activation", "add": "add"}.get(step.op)
 
 
 def bandwidth(bench):
-    """Unfused plans have activations and sums as layers of their own; depthwise layers are measured as they are used."""
+    """Unfused plans have activations and sums as layers of their own; depthwise layers are measured as they are
+    used."""
     def measure(network, precision, unfused):
         graph, peak = bench.graph(network), bench.peaks.copy
         size, found = 2 if precision in ("fp16", "bf16") else 4, False

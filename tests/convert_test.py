@@ -181,7 +181,7 @@ def a_seed_is_no_part_of_a_file():
 def results_of_peers_replace_no_device():
     folder = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "benchmarks")
     device = os_link("device.json", "/dev/full")
-    for program in ["peers.py", "peers_cuda.py"]:
+    for program in ["peers.py", "peers_cuda.py", "targets_cuda.py"]:
         for output, message in [(device, "not a regular file"), (path("gone/a.json"), "its folder does not exist")]:
             result = subprocess.run([sys.executable, os.path.join(folder, program), "--output", output],
                                     stdin=subprocess.DEVNULL, capture_output=True, text=True)
