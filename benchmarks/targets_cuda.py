@@ -232,7 +232,8 @@ class Bench:
         row = {"device": self.device.info.id, "model": None, "batch": None, "precision": None, "status": status,
                "target": target, "what": what}
         row.update(fields)
-        self.rows.append(row)
+        self.rows.append({key: None if isinstance(value, float) and not math.isfinite(value) else value
+                          for key, value in row.items()})  # JSON has neither NaN nor infinity
 
     def judge(self, target, what, measured, limit, unit, *, least=False, **fields):
         """A line and a row. NaN meets nothing."""
