@@ -152,7 +152,7 @@ static bool is_here(void)
 
 static void lenet5_in(tw_precision precision)
 {
-    static const int batches[] = {1, 3, 8, 35};
+    static const int batches[] = {1, 3, 35, 135};
     tw_graph *graph = is_here() ? lenet5() : NULL;
     if (!graph) return;
     for (size_t i = 0; i < sizeof batches / sizeof *batches && !test_failed(); i++)
@@ -186,6 +186,7 @@ static void auto_takes_it_for_lenet5(void)
     if (!graph) return;
     check_graph(graph, &(tw_plan_desc){0}, 1);
     check_graph(graph, &(tw_plan_desc){.batch = 8}, 1);
+    check_graph(graph, &(tw_plan_desc){.batch = 128, .precision = TW_PRECISION_FP16}, 1);
     tw_graph_release(graph);
 }
 

@@ -12,8 +12,14 @@
  *
  * Weights come first: each block asks for its own part of all of them (31 KB in LeNet-5) before it waits for the image, a
  * warp a step, by bulk copies that an mbarrier of the step counts, and waits for them where the step begins. What is left
- * is latency: of the launch, of the first reads, and of a step's own instructions, each of which runs for the first time
- * (measured in clock cycles on an H100, LeNet-5: 1,200 to 3,000 a step, 400 between two). Only results that somebody
+ * is latency. Before, clock stamps on an H100 showed a LeNet-5 take 4,900 cycles until its first step, 1,200 to 2,900 a step
+ * even for the ten sums of the last, and 400 between two: chains of dependent instructions that read the step's description,
+ * divide, and send a number to eight blocks. So a step now does all that needs no activation before its gate (small.cuh),
+ * while results still travel. Predicted for a LeNet-5, in cycles: 3,300 until the first step (parameters of the launch
+ * 600, the program 900, parameters of the steps 1,200, instructions 600); conv1 600 and conv2 1,100 (105 and 210
+ * instructions of the inner loop for each of four warps a scheduler, and the exchanges between lanes), pooling 300 each,
+ * linear 300 each (reads, 16 multiply-adds, five shuffles); 350 for each of the four results that travel: 7,900, and up to
+ * 1,500 for instructions that run for the first time: 4.0 to 5.4 us between 1.98 and 1.75 GHz. Only results that somebody
  * outside the launch reads are written to device memory. Batches take more clusters, then more rounds; weights are read
  * once a cluster.
  *
@@ -101,45 +107,47 @@ __device__ static void fetch_parameters(const tw_small_step &s, const tw_small_p
             tw_copy_bulk(tw_shared_address(shared + piece.to), piece.from, 4 * piece.count, counter);
 }
 
-template <class T> __device__ static void widen(float *to, const T *from, int count)
+template <class T> __device__ static void widen(float *to, const T *from, int count, int first)
 {
-    for (int i = threadIdx.x; i < count; i += TW_SMALL_THREADS) to[i] = tw_widen(from[i]);
+    for (int i = first; i < count; i += TW_SMALL_THREADS) to[i] = tw_widen(from[i]);
 }
 
+/* By all warps, of which the last begin: the first may be busy with parameters. */
 __device__ __noinline__ static void fetch_inputs(const program &p, int image, float *shared)
 {
+    const int thread = threadIdx.x ^ (TW_SMALL_THREADS - 32);
     for (int i = 0; i < p.n_staged; i++) {
         const staged &in = p.inputs[i];
         const size_t first = (size_t)image * in.count;
         if (in.dtype == TW_F16)
-            widen(shared + in.at, (const __half *)in.from + first, in.count);
+            widen(shared + in.at, (const __half *)in.from + first, in.count, thread);
         else if (in.dtype == TW_BF16)
-            widen(shared + in.at, (const __nv_bfloat16 *)in.from + first, in.count);
+            widen(shared + in.at, (const __nv_bfloat16 *)in.from + first, in.count, thread);
         else
-            fetch(shared + in.at, (const float *)in.from + first, in.count, threadIdx.x, TW_SMALL_THREADS);
+            fetch(shared + in.at, (const float *)in.from + first, in.count, thread, TW_SMALL_THREADS);
     }
 }
 
-__device__ static void execute(const tw_small_sink &sink, const tw_small_part &part)
+__device__ static void execute(const tw_small_step &s, const tw_small_part &part, const float *shared,
+                               const tw_small_sink &sink, const tw_small_gate &gate)
 {
-    switch (sink.step.kind) {
-    case TW_SMALL_CONV2D: tw_small_conv2d(sink, part); break;
-    case TW_SMALL_LINEAR: tw_small_linear(sink, part); break;
-    case TW_SMALL_POOL: tw_small_pool(sink, part); break;
-    case TW_SMALL_CLIP: tw_small_clip(sink, part); break;
-    case TW_SMALL_ADD: tw_small_add(sink, part); break;
-    case TW_SMALL_SOFTMAX: tw_small_softmax(sink, part); break;
+    switch (s.kind) {
+    case TW_SMALL_CONV2D: tw_small_conv2d(s, part, shared, sink, gate); break;
+    case TW_SMALL_LINEAR: tw_small_linear(s, part, shared, sink, gate); break;
+    case TW_SMALL_POOL: tw_small_pool(s, part, shared, sink, gate); break;
+    case TW_SMALL_CLIP: tw_small_clip(s, part, shared, sink, gate); break;
+    case TW_SMALL_ADD: tw_small_add(s, part, shared, sink, gate); break;
+    case TW_SMALL_SOFTMAX: tw_small_softmax(s, part, shared, sink, gate); break;
     }
 }
 
-/* Every result that is sent: how many bytes of it this block will get. A thread a step. */
+/* Every result that is sent: how many bytes of it this block will get. A thread a step, of the last warp, since the first
+ * ones ask for parameters. */
 __device__ static void arm_all(resident &r)
 {
-    if ((int)threadIdx.x < r.copy.count) {
-        const tw_small_step &s = r.copy.steps[threadIdx.x];
-        if (!s.local && s.out >= 0)
-            tw_barrier_expect(tw_shared_address(&r.arrived[threadIdx.x]), s.c * s.h * s.w * (int)sizeof(float));
-    }
+    const int i = (int)threadIdx.x - (TW_SMALL_THREADS - 32);
+    if (i >= 0 && i < r.copy.count && r.copy.steps[i].arriving > 0)
+        tw_barrier_expect(tw_shared_address(&r.arrived[i]), r.copy.steps[i].arriving);
     __syncwarp();
 }
 
@@ -154,50 +162,50 @@ __device__ static void run(resident &r, int rank)
             arm_all(r);
             tw_cluster_sync(); /* the last image's activations have been read */
             fetch_inputs(p, image, shared);
-            tw_copy_wait_all();
-            __syncthreads();
         }
+        tw_small_gate gate = {tw_small_gate::INPUTS, 0, 0, parity};
         for (int i = 0; i < p.count; i++) {
-            if (i > 0 && p.steps[i - 1].local) __syncthreads();
-            if (i > 0 && !p.steps[i - 1].local && p.steps[i - 1].out >= 0)
-                tw_cluster_receive(tw_shared_address(&r.arrived[i - 1]), parity);
-            tw_cluster_receive(tw_shared_address(&r.fetched[i]), 0);
-            execute({p.steps[i], shared, tw_shared_address(&r.arrived[i]), image, p.ranks}, p.steps[i].parts[rank]);
+            const tw_small_step &s = p.steps[i];
+            const unsigned counter = tw_shared_address(&r.arrived[i]);
+            gate.fetched = tw_shared_address(&r.fetched[i]);
+            execute(s, s.parts[rank], shared, tw_small_sink(s, shared, counter, image, p.ranks), gate);
+            gate.kind = s.arriving > 0 ? tw_small_gate::COUNTER : tw_small_gate::BLOCK;
+            gate.counter = counter;
         }
     }
 }
 
 /* The program from the kernel's parameters into shared memory, at once: parameters are read through a cache of constants
- * that is cold when a kernel begins, and would cost each step some hundred cycles. */
+ * that is cold when a kernel begins, and would cost each step some hundred cycles. Also what is no step, for to know their
+ * number takes as long as all of them. */
 __device__ static void copy_program(float4 *to, const program *given)
 {
-    const int size = (int)(offsetof(program, steps) + given->count * sizeof(tw_small_step));
     asm volatile("" : "+l"(given)); /* loads from memory, not from the bank of constants */
-    for (int i = threadIdx.x; 16 * i < size; i += TW_SMALL_THREADS) to[i] = ((const float4 *)given)[i];
+    if (threadIdx.x < sizeof(program) / 16) to[threadIdx.x] = ((const float4 *)given)[threadIdx.x];
 }
+static_assert(sizeof(program) % 16 == 0 && sizeof(program) / 16 <= TW_SMALL_THREADS, "16 bytes a thread");
 
 __global__ static void __launch_bounds__(TW_SMALL_THREADS, 1) small(const __grid_constant__ program given)
 {
     extern __shared__ float4 memory[];
     resident &r = *(resident *)memory;
     const int rank = blockIdx.z, warp = threadIdx.x / 32;
-    copy_program(memory, &given);
-    if (threadIdx.x < STEPS) {
-        tw_barrier_init(tw_shared_address(&r.arrived[threadIdx.x]), 1);
-        tw_barrier_init(tw_shared_address(&r.fetched[threadIdx.x]), 32 + 1);
+    if (warp < STEPS && threadIdx.x % 32 == 0) { /* a thread after the other in a warp: so of many warps */
+        tw_barrier_init(tw_shared_address(&r.arrived[warp]), 1);
+        tw_barrier_init(tw_shared_address(&r.fetched[warp]), 32 + 1);
         tw_barrier_publish();
     }
+    copy_program(memory, &given);
     __syncthreads();
+    arm_all(r);
     if (warp < r.copy.count) /* a warp a step */
         fetch_parameters(r.copy.steps[warp], r.copy.steps[warp].parts[rank], (float *)memory,
                          tw_shared_address(&r.fetched[warp]));
-    arm_all(r);
+    __syncwarp();
     tw_cluster_arrive(); /* nobody sends to a block that does not count yet */
     tw_cuda_wait();
     tw_cuda_release();
-    if ((int)blockIdx.x < given.n) fetch_inputs(r.copy, blockIdx.x, (float *)memory);
-    tw_copy_wait_all();
-    __syncthreads();
+    if ((int)blockIdx.x < r.copy.n) fetch_inputs(r.copy, blockIdx.x, (float *)memory);
     tw_cluster_wait();
     run(r, rank);
 }
@@ -228,6 +236,7 @@ static bool describe(const tw_problem *problem, tw_small_step *s)
             s->h = image ? (int)shape.dims[2] : 1;
             s->w = image ? (int)shape.dims[3] : 1;
             s->columns = tw_make_divisor(s->w);
+            if (s->kind == TW_SMALL_CONV2D) s->lanes_log2 = tw_small_lanes_log2(s->conv);
             s->dtype = problem->out.dtype;
             s->in = s->other = s->out = s->weights = s->table = s->bias = -1;
             return true;
@@ -390,18 +399,20 @@ static size_t build(const tw_step *steps, size_t count, int ranks, program *p)
             cut_for(s, p->steps[i + 1]);
         else
             cut(s, ranks);
+        s->arriving = s->local || s->out < 0 ? 0 : s->c * s->h * s->w * (int)sizeof(float);
         place_parameters(s, &bytes);
     }
     return bytes;
 }
 
 /* Seconds of `images` of a step of so many multiply-adds, one of several in a launch: what a round waits for, and the
- * arithmetic at the share of its peak that chains of reads from shared memory leave. */
+ * arithmetic at its share of what a multiprocessor issues. Both are predicted: 1,000 cycles a step, as in the essay above,
+ * and eight of 15 instructions of conv2d's inner loop, less what chains of reads leave. */
 static double seconds_of(double images, double work, int ranks, const tw_cuda *cuda)
 {
     const double at_once = floor((double)cuda->multiprocessors / ranks);
     if (at_once < 1) return 1e30;
-    return ceil(images / at_once) * (0.9e-6 + work / (0.15 * ranks * tw_cuda_rates_of(cuda).fma / 2));
+    return ceil(images / at_once) * (0.5e-6 + work / (0.3 * ranks * tw_cuda_rates_of(cuda).fma / 2));
 }
 
 /* The program by the number of blocks that is predicted to be fastest, and the bytes of shared memory that each wants.
@@ -487,7 +498,7 @@ extern "C" double tw_small_seconds(const tw_problem *problem, const tw_device *d
     double least = 1e30;
     for (int ranks = TW_SMALL_BLOCKS; ranks > 1; ranks /= 2)
         least = fmin(least, seconds_of(images, work / images, ranks, (const tw_cuda *)device));
-    return least - 0.7e-6; /* other designs' seconds count a launch of their own */
+    return least;
 }
 
 extern "C" size_t tw_small_together(const tw_device *device, const tw_design *const *designs,

@@ -41,6 +41,8 @@ struct tw_small_step {
     int weights, table, bias;  /* likewise */
     tw_dtype dtype;            /* of the result */
     bool local;                /* who reads the result is the block that wrote it */
+    int arriving;              /* bytes of the result that each block is sent */
+    int lanes_log2;            /* conv2d: lanes that share a sum */
     const float *weights_from; /* conv2d: packed */
     const float *bias_from;
     void *to; /* in device memory; null: only later steps of the launch read it */
@@ -52,61 +54,91 @@ __host__ __device__ static inline int tw_small_terms(const tw_conv2d &p)
     return p.ic * p.kh * p.kw;
 }
 
-/* Where one block puts the results of a step for one image. */
-struct tw_small_sink {
-    const tw_small_step &step;
-    float *shared;
-    unsigned arrived; /* the step's mbarrier in shared memory, which counts the bytes that arrive */
-    int image, ranks; /* blocks of the cluster */
+/* a / b for 0 <= a < 2^20 and b > 0: the quotient's distance from a whole number, half a bth, is more than it is off by. */
+__device__ static inline int tw_small_quotient(int a, int b)
+{
+    return (int)__fdividef((float)a + 0.5f, (float)b);
+}
 
+/* What stands before a step's first read of an activation. Each thread of the block passes it once, and first does all that
+ * needs no activations: reads the step's description, computes addresses, loads weights. Those who come early, and most
+ * do, have it done while results travel. */
+struct tw_small_gate {
+    enum { INPUTS, BLOCK, COUNTER } kind; /* this block's copies of inputs; its own results; results of all blocks */
+    unsigned counter, fetched; /* mbarriers: of the results; of the step's parameters, which are fetched once */
+    int parity;
+    __device__ void wait_for_parameters() const
+    {
+        tw_barrier_wait(fetched, 0);
+    }
+    __device__ void pass() const
+    {
+        if (kind == COUNTER) {
+            tw_barrier_wait(counter, parity);
+            return;
+        }
+        if (kind == INPUTS) tw_copy_wait_all();
+        __syncthreads();
+    }
+};
+
+/* Into device memory: once in the kernel's code, since few results go there. */
+__device__ __noinline__ static void tw_small_write(void *to, tw_dtype dtype, int index, float v)
+{
+    if (dtype == TW_F16)
+        ((__half *)to)[index] = __half(v);
+    else if (dtype == TW_BF16)
+        ((__nv_bfloat16 *)to)[index] = __nv_bfloat16(v);
+    else
+        ((float *)to)[index] = v;
+}
+
+/* Where one block puts the results of a step for one image; all is read before the gate. */
+struct tw_small_sink {
+    float *kept;            /* this block's copy; null: no later step of the launch reads it */
+    void *to;               /* in device memory; null: nobody outside of the launch reads it */
+    unsigned sent, arrived; /* addresses of the copy and of the mbarrier that counts its bytes */
+    int ranks;              /* blocks of the cluster */
+    tw_dtype dtype;
+    bool local;
+
+    __device__ tw_small_sink(const tw_small_step &s, float *shared, unsigned counter, int image, int blocks)
+        : kept(s.out >= 0 ? shared + s.out : nullptr), to(nullptr), sent(tw_shared_address(shared + s.out)),
+          arrived(counter), ranks(blocks), dtype(s.dtype), local(s.local)
+    {
+        if (s.to) to = (char *)s.to + (size_t)image * s.c * s.h * s.w * (dtype == TW_F32 ? 4 : 2);
+    }
     /* As the precision stores it, so that a value is the same whoever reads it and wherever it lies. */
     __device__ float rounded(float v) const
     {
-        return step.dtype == TW_F16 ? (float)__half(v) : step.dtype == TW_BF16 ? (float)__nv_bfloat16(v) : v;
+        return dtype == TW_F16 ? (float)__half(v) : dtype == TW_BF16 ? (float)__nv_bfloat16(v) : v;
+    }
+    /* How many threads, as a power of two, may compute the same result and share sending it. */
+    __device__ int sharers_log2(int results) const
+    {
+        int log2 = 0;
+        if (!local && kept)
+            while (1 << log2 < ranks && results << (log2 + 1) <= TW_SMALL_THREADS) log2++;
+        return log2;
     }
     /* Into one block's copy; its mbarrier counts it. */
-    __device__ void pass(int index, float v, int rank) const
+    __device__ void send(int index, float v, int rank) const
     {
-        tw_cluster_send(tw_cluster_place(tw_shared_address(shared + step.out + index), rank),
-                        tw_cluster_place(arrived, rank), v);
+        tw_cluster_send(tw_cluster_place(sent + 4 * (unsigned)index, rank), tw_cluster_place(arrived, rank), v);
     }
-    __device__ __noinline__ void write(int index, float v) const
+    /* The result's element `index` of [c][h][w], by `sharers` threads that all have it, or by one. */
+    __device__ void put(int index, float v, int share = 0, int sharers = 1) const
     {
-        const size_t at = (size_t)image * step.c * step.h * step.w + index;
-        if (step.dtype == TW_F16)
-            ((__half *)step.to)[at] = __half(v);
-        else if (step.dtype == TW_BF16)
-            ((__nv_bfloat16 *)step.to)[at] = __nv_bfloat16(v);
-        else
-            ((float *)step.to)[at] = v;
-    }
-    /* The result's element `index` of [c][h][w], by one thread. */
-    __device__ void put(int index, float v) const
-    {
-        if (step.out >= 0) {
-            const float kept = rounded(v);
-            if (step.local)
-                shared[step.out + index] = kept;
-            else
-#pragma unroll
-                for (int rank = 0; rank < TW_SMALL_BLOCKS; rank++)
-                    if (rank < ranks) pass(index, kept, rank);
-        }
-        if (step.to) write(index, v);
-    }
-    /* The same, where all lanes of a warp have it. */
-    __device__ void put_by_warp(int index, float v) const
-    {
-        const int lane = threadIdx.x % 32;
-        if (step.out >= 0) {
-            const float kept = rounded(v);
-            if (step.local) {
-                if (lane == 0) shared[step.out + index] = kept;
-            } else if (lane < ranks) {
-                pass(index, kept, lane);
+        if (kept) {
+            const float exact = rounded(v);
+            if (local) {
+                if (share == 0) kept[index] = exact;
+            } else {
+#pragma unroll 2
+                for (int rank = share; rank < ranks; rank += sharers) send(index, exact, rank);
             }
         }
-        if (step.to && lane == 0) write(index, v);
+        if (to && share == 0) tw_small_write(to, dtype, index, v);
     }
 };
 

@@ -4,14 +4,18 @@
 
 #include "devices/cuda/small.cuh"
 
-__device__ static void tw_small_clip(const tw_small_sink &sink, const tw_small_part &part)
+__device__ static void tw_small_clip(const tw_small_step &s, const tw_small_part &part, const float *shared,
+                                     const tw_small_sink &sink, const tw_small_gate &gate)
 {
-    const tw_small_step &s = sink.step;
-    const int pixels = part.rows() * s.w, outputs = (part.c1 - part.c0) * pixels;
+    const int pixels = part.rows() * s.w, outputs = (part.c1 - part.c0) * pixels, h = s.h, w = s.w;
+    const float *x = shared + s.in;
+    const float low = s.clip.low, high = s.clip.high;
+    gate.pass();
     for (int i = threadIdx.x; i < outputs; i += TW_SMALL_THREADS) {
-        const int plane = i / pixels, index = ((part.c0 + plane) * s.h + part.y0) * s.w + i - plane * pixels;
-        const float v = sink.shared[s.in + index];
-        sink.put(index, v < s.clip.low ? s.clip.low : v > s.clip.high ? s.clip.high : v); /* NaN passes through */
+        const int plane = tw_small_quotient(i, pixels),
+                  index = ((part.c0 + plane) * h + part.y0) * w + i - plane * pixels;
+        const float v = x[index];
+        sink.put(index, v < low ? low : v > high ? high : v); /* NaN passes through */
     }
 }
 

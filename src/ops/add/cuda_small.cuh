@@ -4,13 +4,17 @@
 
 #include "devices/cuda/small.cuh"
 
-__device__ static void tw_small_add(const tw_small_sink &sink, const tw_small_part &part)
+__device__ static void tw_small_add(const tw_small_step &s, const tw_small_part &part, const float *shared,
+                                    const tw_small_sink &sink, const tw_small_gate &gate)
 {
-    const tw_small_step &s = sink.step;
-    const int pixels = part.rows() * s.w, outputs = (part.c1 - part.c0) * pixels;
+    const int pixels = part.rows() * s.w, outputs = (part.c1 - part.c0) * pixels, h = s.h, w = s.w;
+    const int activation = s.add.activation;
+    const float *x = shared + s.in, *other = shared + s.other;
+    gate.pass();
     for (int i = threadIdx.x; i < outputs; i += TW_SMALL_THREADS) {
-        const int plane = i / pixels, index = ((part.c0 + plane) * s.h + part.y0) * s.w + i - plane * pixels;
-        sink.put(index, tw_activate(sink.shared[s.in + index] + sink.shared[s.other + index], s.add.activation));
+        const int plane = tw_small_quotient(i, pixels),
+                  index = ((part.c0 + plane) * h + part.y0) * w + i - plane * pixels;
+        sink.put(index, tw_activate(x[index] + other[index], activation));
     }
 }
 

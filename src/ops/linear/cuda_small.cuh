@@ -1,37 +1,61 @@
 /* linear in the small-network kernel: a warp computes an output; its lanes walk x and the row of weights, both in shared
- * memory, 16 bytes each where rows are a multiple of that, and add up by shuffles. */
+ * memory, 16 bytes each where rows are a multiple of that, and add up by shuffles. The first 512 weights of a warp's output
+ * are in its registers before x is there. */
 #ifndef TW_OPS_LINEAR_CUDA_SMALL_CUH
 #define TW_OPS_LINEAR_CUDA_SMALL_CUH
 
 #include "devices/cuda/small.cuh"
 
-__device__ static void tw_small_linear(const tw_small_sink &sink, const tw_small_part &part)
+__device__ static void tw_small_linear(const tw_small_step &s, const tw_small_part &part, const float *shared,
+                                       const tw_small_sink &sink, const tw_small_gate &gate)
 {
-    const tw_small_step &s = sink.step;
-    const tw_linear &p = s.linear;
-    const int lane = threadIdx.x % 32;
-    const float *x = sink.shared + s.in;
-    for (int o = part.c0 + threadIdx.x / 32; o < part.c1; o += TW_SMALL_THREADS / 32) {
-        const float *w = sink.shared + s.weights + (o - part.c0) * p.ic;
+    constexpr int early = 4;
+    const int lane = threadIdx.x % 32, ic = s.linear.ic, activation = s.linear.activation, c1 = part.c1;
+    const bool has_bias = s.linear.has_bias, whole = ic % 4 == 0;
+    const float *x = shared + s.in, *weights = shared + s.weights, *biases = shared + s.bias;
+    bool passed = false;
+    gate.wait_for_parameters();
+    for (int o = part.c0 + threadIdx.x / 32; o < c1 || !passed; o += TW_SMALL_THREADS / 32) {
+        const bool any = o < c1;
+        const float *w = weights + (o - part.c0) * ic;
+        const float bias = any && has_bias ? biases[o - part.c0] : 0;
+        float4 b[early];
+#pragma unroll
+        for (int i = 0; i < early; i++) {
+            const int at = 4 * lane + 128 * i;
+            b[i] = any && whole && at < ic ? *(const float4 *)(w + at) : float4{0, 0, 0, 0};
+        }
+        if (!passed) gate.pass();
+        passed = true;
+        if (!any) break;
         float sum = 0;
-        if (p.ic % 4 == 0) {
+        if (whole) {
+            float4 a[early];
+#pragma unroll
+            for (int i = 0; i < early; i++) {
+                const int at = 4 * lane + 128 * i;
+                a[i] = at < ic ? *(const float4 *)(x + at) : float4{0, 0, 0, 0};
+            }
             float sums[4] = {};
-#pragma unroll 4
-            for (int i = 4 * lane; i < p.ic; i += 128) {
-                const float4 a = *(const float4 *)(x + i), b = *(const float4 *)(w + i);
+            const auto add = [&](const float4 &a, const float4 &b) {
                 sums[0] = fmaf(a.x, b.x, sums[0]);
                 sums[1] = fmaf(a.y, b.y, sums[1]);
                 sums[2] = fmaf(a.z, b.z, sums[2]);
                 sums[3] = fmaf(a.w, b.w, sums[3]);
-            }
+            };
+#pragma unroll
+            for (int i = 0; i < early; i++) add(a[i], b[i]);
+#pragma unroll 4
+            for (int i = 4 * lane + 128 * early; i < ic; i += 128)
+                add(*(const float4 *)(x + i), *(const float4 *)(w + i));
             sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
         } else {
-            for (int i = lane; i < p.ic; i += 32) sum = fmaf(x[i], w[i], sum);
+            for (int i = lane; i < ic; i += 32) sum = fmaf(x[i], w[i], sum);
         }
 #pragma unroll
         for (int lanes = 16; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, lanes);
-        if (p.has_bias) sum += sink.shared[s.bias + o - part.c0];
-        sink.put_by_warp(o, tw_activate(sum, p.activation));
+        if (has_bias) sum += bias;
+        sink.put(o, tw_activate(sum, activation), lane, 32);
     }
 }
 
