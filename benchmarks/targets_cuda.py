@@ -19,7 +19,7 @@ program `tilewise` is looked for beside it) and, for the peaks of compute and li
     growth     milliseconds an image from batch 1 to 256, which must not rise
 
 Times of networks are the device's own, between events around a replay. Times of single layers are those of a profiled
-plan (in linear: of `tilewise bench`), so that no reference, which would take minutes, has to be computed for them.
+plan, so that no reference, which would take minutes, has to be computed for them.
 What is not begun within --budget seconds is a row that says so. Exit status: 0 all met; 1 not all; 2 bad usage, or
 something that it wants is missing; 130 interrupted."""
 import argparse
@@ -48,7 +48,6 @@ ERRORS = {"fp32": 1e-5, "tf32": 2e-3, "fp16": 2e-3, "bf16": 1.6e-2}  # of the la
 WINOGRAD_ERROR = 1e-4  # in fp32
 YARDSTICKS = {"cudnn", "cublas", "openblas"}
 BANDWIDTH_PCT = {"pooling": 90, "activation": 90, "add": 90, "depthwise": 80}
-LINEAR = "linear:mb1ic25088oc4096bias1"  # VGG's first: 411 MB of weights in float32, 206 in half precision
 
 
 # ---- the driver, as it is without Tilewise ----
@@ -302,10 +301,10 @@ class Bench:
             samples, _ = self.times(plan, self.options.replays)
         return samples
 
-    def layers(self, network, precision, **how):
+    def layers(self, network, precision, batch, **how):
         """The steps of a plan, each problem and design once, with the median of its times in seconds."""
         found = {}
-        with self.plan(self.graph(network), self.options.layer_batch, precision, **how) as plan:
+        with self.plan(self.graph(network), batch, precision, **how) as plan:
             x, steps = self.input(plan.inputs[0]), plan.steps
             for turn in range(2 + self.options.profiles):
                 _, seconds = plan.profile(x)
@@ -439,19 +438,18 @@ def accuracy(bench):
 
 
 def linear(bench):
+    """VGG-16's first linear layer of one image, in its network: 411 MB of weights in float32, 206 in half precision."""
     def measure(precision):
-        rows = run_program([bench.program, "bench", "--layer", LINEAR, "--device", bench.options.device, "--precision",
-                            precision, "--duration", "0.3", "--iterations", "10", "-o", "json"])
-        row = rows[0]
-        if row["status"] != "ok":
-            raise peers.Problem(f"{row['design']}: {row['status']}: {row['reason']}")
-        bench.judge("linear", f"{LINEAR} {precision} {row['design']}", 1e11 * row["gbps"] / bench.peaks.read, 95,
-                    "% of reading", least=True, batch=1, precision=precision, problem=row["problem"],
-                    design=row["design"], median_ms=row["median_ms"], gbps=row["gbps"],
-                    peak_gbps=1e-9 * bench.peaks.read)
+        for step, seconds in bench.layers("vgg16", precision, 1):
+            if step.op == "linear" and "ic25088" in step.problem:
+                bench.judge("linear", f"{step.problem} {precision} {step.design}",
+                            100 * step.bytes / seconds / bench.peaks.read, 95, "% of reading", least=True, model="vgg16",
+                            batch=1, precision=precision, problem=step.problem, design=step.design,
+                            median_ms=1e3 * seconds, gbps=1e-9 * step.bytes / seconds,
+                            peak_gbps=1e-9 * bench.peaks.read)
 
     for precision in bench.options.precision:
-        bench.case("linear", f"{LINEAR} {precision}", lambda p=precision: measure(p))
+        bench.case("linear", f"vgg16 {precision}", lambda p=precision: measure(p))
 
 
 def compute(bench):
@@ -459,7 +457,7 @@ def compute(bench):
     def measure(precision):
         plain = precision == "fp32"
         peak = bench.peaks.multiply_add if plain else bench.peaks.matmul(precision)
-        for step, seconds in bench.layers("vgg16", precision):
+        for step, seconds in bench.layers("vgg16", precision, bench.options.layer_batch):
             if step.op != "conv2d" or not re.search(r"ih(56|28|14)(?!\d)", step.problem):
                 continue
             bench.judge("compute", f"{step.problem.split(':')[1]} {precision} {step.design}",
@@ -488,7 +486,8 @@ def bandwidth(bench):
     def measure(network, precision, unfused):
         graph, peak = bench.graph(network), bench.peaks.copy
         size, found = 2 if precision in ("fp16", "bf16") else 4, False
-        for step, seconds in bench.layers(network, precision, no_fusion=unfused):
+        for step, seconds in bench.layers(network, precision, bench.options.layer_batch,
+                                          no_fusion=unfused):
             kind = kind_of(step)
             if not kind or unfused == (kind == "depthwise"):
                 continue

@@ -408,7 +408,7 @@ typedef struct tw_plan_info {
     tw_precision precision;
     size_t steps;
     size_t arena_bytes;  /* activations and workspace of one run */
-    size_t packed_bytes; /* weights as the designs want them, shared by all runs */
+    size_t packed_bytes; /* weights as the designs want them, shared by all runs; on a GPU all that are there */
     size_t weight_bytes; /* weights as bound */
     size_t values_bytes; /* what the activations would take without reuse */
 } tw_plan_info;

@@ -78,6 +78,7 @@ static tw_status place_parameter(tw_plan *plan, tw_queue *queue, const void *hos
     tw_status status = backend->alloc(plan->device, bytes, &memory, error);
     if (status != TW_OK) return status;
     plan->uploads[plan->n_uploads++] = memory;
+    plan->packed_bytes += bytes;
     *placed = memory;
     return backend->upload(queue, memory, host, bytes, error);
 }
@@ -118,9 +119,11 @@ static tw_status pack_step(tw_plan *plan, tw_placed_step *step, char *at, tw_que
 tw_status tw_plan_pack(tw_plan *plan, tw_error *error)
 {
     const tw_backend *backend = plan->device->backend;
-    for (size_t i = 0; i < plan->n_steps; i++) plan->packed_bytes += kept_bytes(plan, &plan->steps[i]);
-    plan->packed = tw_alloc(plan->packed_bytes);
-    if (!plan->packed) return tw_no_memory(error, plan->packed_bytes, "packed weights");
+    size_t kept = 0;
+    for (size_t i = 0; i < plan->n_steps; i++) kept += kept_bytes(plan, &plan->steps[i]);
+    plan->packed = tw_alloc(kept);
+    if (!plan->packed) return tw_no_memory(error, kept, "packed weights");
+    if (backend->unified) plan->packed_bytes = kept;
     tw_queue *queue = NULL;
     tw_status status = backend->unified ? TW_OK : backend->queue_create(plan->device, &queue, error);
     char *at = plan->packed;

@@ -153,6 +153,12 @@ static cudaError_t record(tw_queue *queue, int event)
     return cudaEventRecord(queue->events[event], queue->stream);
 }
 
+/* Into a graph that is being captured: the event is passed each time that the graph gets there. */
+static cudaError_t capture_record(tw_queue *queue, int event)
+{
+    return cudaEventRecordWithFlags(queue->events[event], queue->stream, cudaEventRecordExternal);
+}
+
 /* Copies of one direction follow one another; the first starts the clock. Memory that is not pinned has been read, or
  * written, when cudaMemcpyAsync() returns (CUDA's "API synchronization behavior"). */
 static tw_status copy(tw_queue *queue, void *to, const void *from, size_t bytes, int begin, tw_error *error)
@@ -239,8 +245,11 @@ static tw_status capture(tw_queue *queue, const tw_design *const *designs, const
     queue->graph = NULL;
     cudaError_t failure = cudaStreamBeginCapture(queue->stream, cudaStreamCaptureModeThreadLocal);
     if (failure != cudaSuccess) return tw_cuda_fail(queue->device, failure, "capturing", error);
+    failure = capture_record(queue, TW_CUDA_BEGIN);
     tw_status status = enqueue(queue, designs, steps, count, error);
-    failure = cudaStreamEndCapture(queue->stream, &graph);
+    if (failure == cudaSuccess) failure = capture_record(queue, TW_CUDA_END);
+    cudaError_t ended = cudaStreamEndCapture(queue->stream, &graph);
+    if (failure == cudaSuccess) failure = ended;
     if (status == TW_OK && failure == cudaSuccess) failure = cudaGraphInstantiate(&queue->graph, graph, 0);
     if (graph) cudaGraphDestroy(graph);
     if (status == TW_OK && failure != cudaSuccess) status = tw_cuda_fail(queue->device, failure, "capturing", error);
@@ -300,11 +309,15 @@ static tw_status run_steps(tw_queue *queue, const tw_design *const *designs, con
     if (graphs && (!queue->graph || queue->steps != steps || queue->count != count))
         status = capture(queue, designs, steps, count, error);
     if (status != TW_OK) return status;
-    failure = record(queue, TW_CUDA_BEGIN);
-    if (!graphs) status = enqueue(queue, designs, steps, count, error);
-    if (status != TW_OK) return status;
-    if (graphs && failure == cudaSuccess) failure = cudaGraphLaunch(queue->graph, queue->stream);
-    if (failure == cudaSuccess) failure = record(queue, TW_CUDA_END);
+    if (graphs) {
+        failure = cudaGraphLaunch(queue->graph, queue->stream);
+        queue->recorded |= 1u << TW_CUDA_BEGIN | 1u << TW_CUDA_END;
+    } else {
+        failure = record(queue, TW_CUDA_BEGIN);
+        status = enqueue(queue, designs, steps, count, error);
+        if (status != TW_OK) return status;
+        if (failure == cudaSuccess) failure = record(queue, TW_CUDA_END);
+    }
     if (failure == cudaSuccess) failure = cudaStreamSynchronize(queue->stream);
     return failure == cudaSuccess ? TW_OK : tw_cuda_fail(queue->device, failure, "running", error);
 }

@@ -39,7 +39,7 @@ struct tw_queue {
     cudaEvent_t events[TW_CUDA_EVENTS];
     unsigned recorded; /* bits of events */
 
-    /* The step list that was run last, captured; replayed while the same list is asked for. */
+    /* The step list that was run last, captured between two events; replayed while the same list is asked for. */
     cudaGraphExec_t graph;
     const tw_step *steps;
     size_t count;
