@@ -22,9 +22,10 @@
  * are asked for with the first of a (in large tiles, which have no registers for them, after the product).
  *
  * Where tiles are too few to fill the device, k is split among blocks. On compute capability 9.0 those of a tile form a
- * cluster: each adds up a share of the tile's rows, which all blocks send to it, in their order. It waits for its own
- * mbarrier to have counted them, and for nothing else. On older devices partial sums go through the workspace and a
- * second kernel adds them. Either way two runs agree to the bit.
+ * cluster: each adds up a share of the tile's rows, which all blocks send to it, in their order, and waits until its own
+ * mbarrier has counted them. They are received in memory of their own, or, where that would leave fewer blocks room on a
+ * multiprocessor, over a and b, for which the cluster's blocks first wait for each other. On older devices partial sums
+ * go through the workspace and a second kernel adds them. Either way two runs agree to the bit.
  *
  * First layers have few channels, plain float32: the gathering kind of kernel loads single numbers, neighbouring lanes
  * neighbouring pixels, converts them and stores 16 bytes into the tile; a table beside the weights says where each k
@@ -55,6 +56,7 @@ struct arguments {
     int channels;         /* of all groups: from a row of out to the next */
     int column_tiles, k_tiles, split;
     int share;              /* rows of a tile that a block of a cluster adds up */
+    bool over;              /* and receives over its own a and b, when no block of the cluster reads any longer */
     bool cluster, parts;    /* how split blocks meet: in a cluster, or by parts of their own in out */
     bool wide_in, wide_out; /* float32 */
     bool whole;             /* 16 bytes of out never straddle rows or groups */
@@ -328,7 +330,7 @@ template <int M_, int N_, int WM_, int WN_, int STAGES_> struct tile {
     static constexpr int blocks = 232448 / shared;    /* on a multiprocessor, by 9.0's shared memory */
     static constexpr bool light = WM * WN <= 32 * 32; /* registers are left for residuals during the product */
     static_assert((M / WM) * (N / WN) * 32 == THREADS && WM % 16 == 0 && WN % 16 == 0, "4 warps of whole fragments");
-    static_assert(M * (N + 8) * 4 <= bias, "the sums fit");
+    static_assert(M * (N + 8) * 4 <= bias && (M + MAX_CLUSTER) * N * 4 <= bias, "the sums fit");
 };
 typedef tile<128, 128, 64, 64, 3> square_tile;
 typedef tile<128, 64, 64, 32, 4> tall_tile;
@@ -368,7 +370,7 @@ __global__ static void __launch_bounds__(THREADS, Tile::blocks) multiply(const _
                   p.parts ? (size_t)part * p.rows : 0};
     if (p.cluster) {
         const int skipped = part * p.share, share = max(0, min(p.share, M - skipped)); /* of all M rows */
-        f.sums = (const float *)(shared + Tile::received);
+        f.sums = (const float *)(shared + (p.over ? 0 : Tile::received));
         f.stride = N, f.parts = p.split, f.apart = p.share * N;
         f.row += skipped, f.rows = min(share, f.rows - skipped);
         if (thread == 0) {
@@ -481,6 +483,12 @@ __global__ static void __launch_bounds__(THREADS, Tile::blocks) multiply(const _
         out.ask(p, f, 0);
     const int in_tile = warp_column + lane % 4 * 2;
     if (p.cluster) {
+        const unsigned receives = tw_shared_address(f.sums);
+        if (p.over) {
+            __syncthreads(); /* what has been read has arrived */
+            tw_cluster_arrive();
+            tw_cluster_wait();
+        }
 #pragma unroll
         for (int i = 0; i < MI; i++)
 #pragma unroll
@@ -488,8 +496,7 @@ __global__ static void __launch_bounds__(THREADS, Tile::blocks) multiply(const _
                 const unsigned row = warp_row + i * 16 + half * 8 + lane / 4, owner = p.by_share.quotient(row);
                 if (owner >= (unsigned)p.split) continue; /* beyond the last row of out */
                 const unsigned own = part * p.share + row - owner * p.share;
-                const unsigned to =
-                    tw_cluster_place(tw_shared_address(shared) + Tile::received + (own * N + in_tile) * 4, owner);
+                const unsigned to = tw_cluster_place(receives + (own * N + in_tile) * 4, owner);
                 const unsigned counts = tw_cluster_place(counter, owner);
 #pragma unroll
                 for (int j = 0; j < NJ; j++)
@@ -548,6 +555,7 @@ struct choice {
     const kind *how;
     int split;
     bool cluster; /* where split is more than 1: otherwise through the workspace */
+    bool over;    /* a cluster's sums are received over a and b */
     double seconds;
 };
 
@@ -587,43 +595,59 @@ static double unique_bytes(const tw_mma_gemm *g)
            (double)row_count(g) * g->oc * tw_dtype_bytes(g->out) * (g->residual ? 2 : 1);
 }
 
-/* Of shared memory, where a cluster's blocks send each other sums: the counter, and a share of rows from each. */
+enum { COUNTER = 16 }; /* bytes of shared memory behind a kind's own, in a cluster */
+
+/* After it, where a cluster's blocks send each other sums: a share of rows from each. */
 static size_t received_bytes(const kind *how, int split)
 {
-    return 16 + tw_ceil_div((size_t)how->m, (size_t)split) * (size_t)split * how->n * sizeof(float);
+    return tw_ceil_div((size_t)how->m, (size_t)split) * (size_t)split * how->n * sizeof(float);
 }
 
 /* Whatever the split is: shares are rounded up to whole rows. */
 static size_t most_received_bytes(const kind *how)
 {
-    return 16 + (size_t)(how->m + MAX_CLUSTER) * how->n * sizeof(float);
+    return COUNTER + (size_t)(how->m + MAX_CLUSTER) * how->n * sizeof(float);
+}
+
+/* Clusters that find places at once where a multiprocessor holds one block. They lie within 16 multiprocessors, of which
+ * one group is smaller: so many ran in one round on an H100, measured for clusters of 2 to 8. */
+static double clusters_at_once(const tw_cuda *cuda, int split)
+{
+    if (split == 2) return floor(cuda->multiprocessors / 2.0);
+    return fmax(1, (cuda->multiprocessors / 16 - 1) * floor(16.0 / split) + floor(14.0 / split));
 }
 
 /* Seconds of one way. Blocks that a multiprocessor holds at once share its tensor cores and its part of L2's bandwidth;
- * alone, a block waits for its own copies, of which all stages but one are under way. A round of blocks fills and drains
- * once; a thread drains four times 16 bytes of out at once. What memory takes is only partly hidden by the rest. */
-static double predict(const tw_mma_gemm *g, const tw_cuda *cuda, const kind *how, int split)
+ * alone, a block waits for its own copies, of which all stages but one are under way, which also bounds the rate at which
+ * b comes from memory. A round of blocks fills and drains once; a thread drains four times 16 bytes of out at once. What
+ * memory takes is only partly hidden by the rest. The numbers are those that fit some 17,000 products best, the layers of
+ * five networks in every tile and split on an H100: the choice takes 3 % longer than the best way, on average. */
+static double predict(const tw_mma_gemm *g, const tw_cuda *cuda, const kind *how, int split, bool over)
 {
     const tw_cuda_rates r = tw_cuda_rates_of(cuda);
-    const bool gathers = how == &gathering;
-    const double blocks = ceil((double)row_count(g) / how->m) * ceil((double)(g->oc / g->groups) / how->n) * g->groups;
+    const bool gathers = how == &gathering, cluster = split > 1 && cuda->capability >= 90;
+    const double rows = ceil((double)row_count(g) / how->m);
+    const double blocks = rows * ceil((double)(g->oc / g->groups) / how->n) * g->groups;
     const double steps = ceil((double)k_tiles(g) / split);
-    const double shared = how->shared + (split > 1 && cuda->capability >= 90 ? received_bytes(how, split) : 0);
+    const double shared = how->shared + (cluster && !over ? received_bytes(how, split) : 0) + (cluster ? COUNTER : 0);
     const double fit = fmax(1, floor((cuda->shared_bytes + 1024.0) / (shared + 1024.0)));
-    /* A cluster lies within 16 multiprocessors: some of them may be left over. */
-    const double clusters = floor(cuda->multiprocessors / 16.0) * floor(16 * fit / split);
-    const bool crowded = split > 1 && cuda->capability >= 90 && blocks > clusters;
-    const double each = crowded ? ceil(blocks / clusters) * fit : ceil(blocks * split / cuda->multiprocessors);
+    const double each = ceil(cluster ? blocks / clusters_at_once(cuda, split) : blocks * split / cuda->multiprocessors);
     const double multiply = 2.0 * how->m * how->n * (TW_MMA_ROW / 2) / r.tensor; /* half the numbers, half the rate */
-    const double busy = fmax(multiply, (how->m + how->n) * TW_MMA_ROW / r.l2 * (gathers ? 3 : 1));
-    const double alone = 0.36e-6 / (how->stages - 1) + 1.2 * multiply + (gathers ? 0.6e-6 : 0);
-    const double drained = (double)how->m * how->n * tw_dtype_bytes(g->out) / (16.0 * THREADS * 4) / split;
-    const double round = 1.0e-6 + ceil(drained) * 0.2e-6 + (ceil(drained) - 1) * (g->residual ? 0.3e-6 : 0);
+    const double busy = fmax(multiply, (how->m + how->n) * TW_MMA_ROW / (2 * r.l2) * (gathers ? 3 : 1));
+    const double alone = 0.16e-6 / (how->stages - 1) + 1.1 * multiply + (gathers ? 0.6e-6 : 0);
+    const double sent = cluster ? (double)how->m * how->n * sizeof(float) * (split - 1) / split / 13e9 : 0;
+    const double drained = ceil((double)how->m * how->n * tw_dtype_bytes(g->out) / (16.0 * THREADS * 4) / split);
+    const double round = 1.2e-6 + drained * 0.43e-6 + (drained - 1) * (g->residual ? 0.25e-6 : 0);
     const double full = floor(each / fit), rest = each - full * fit;
-    double seconds = full * steps * fmax(fit * busy, alone) + ceil(each / fit) * round;
-    if (rest > 0) seconds += steps * fmax(rest * busy, alone);
-    const double memory = unique_bytes(g) / (0.45 * r.memory);
-    return fmax(seconds, memory) + 0.15 * fmin(seconds, memory);
+    double seconds = full * (steps * fmax(fit * busy, alone) + fit * sent) + ceil(each / fit) * round;
+    if (rest > 0) seconds += steps * fmax(rest * busy, alone) + rest * sent;
+    if (cluster) seconds += 0.2e-6 + (over ? 0.17e-6 : 0);
+    const double reading = fmin(blocks * split, cuda->multiprocessors * fit) / rows;
+    const double ahead = reading * (how->stages - 1) * how->n * TW_MMA_ROW;
+    const double rate = 1.15 * r.memory;
+    const double memory =
+        fmax(unique_bytes(g) / rate, (double)g->oc * k_tiles(g) * TW_MMA_ROW / fmin(rate, ahead / 0.8e-6));
+    return 0.1e-6 + fmax(seconds, memory) + 0.45 * fmin(seconds, memory);
 }
 
 /* The one place that decides on tile and split. */
@@ -633,7 +657,7 @@ static choice choose(const tw_mma_gemm *g, const tw_device *device)
     const tw_cuda *cuda = (const tw_cuda *)device;
     const bool copied = copies(g), cluster = cuda->capability >= 90;
     const double sums = (double)row_count(g) * g->oc * sizeof(float);
-    choice best = {NULL, 1, cluster, 1e30};
+    choice best = {NULL, 1, cluster, false, 1e30};
     for (size_t i = 0; i < (copied ? sizeof kinds / sizeof *kinds : 1); i++)
         for (size_t j = 0; j < sizeof splits / sizeof *splits; j++) {
             const kind *how = copied ? &kinds[i] : &gathering;
@@ -641,11 +665,11 @@ static choice choose(const tw_mma_gemm *g, const tw_device *device)
             if (how->shared > cuda->shared_bytes || (size_t)split > k_tiles(g) || (cluster && split > MAX_CLUSTER) ||
                 (double)g->groups * split > TW_CUDA_MAX_GRID_YZ || (split > 1 && sums * split > 1e9))
                 continue;
-            double seconds = predict(g, cuda, how, split) + 0.7e-6;
-            if (split > 1)
-                seconds += cluster ? 0.4e-6 + 4.0 * how->m * how->n / 60e9
-                                   : 2e-6 + sums * split / tw_cuda_rates_of(cuda).memory;
-            if (seconds < best.seconds) best = {how, split, cluster, seconds};
+            for (int over = 0; over <= (cluster && split > 1); over++) {
+                double seconds = predict(g, cuda, how, split, over);
+                if (split > 1 && !cluster) seconds += 2e-6 + sums * split / tw_cuda_rates_of(cuda).memory;
+                if (seconds < best.seconds) best = {how, split, cluster, over > 0, seconds};
+            }
         }
     return best;
 }
@@ -801,11 +825,12 @@ extern "C" tw_status tw_mma_gemm_run(const tw_mma_gemm *g, const tw_step *step, 
     if (how.cluster) grid.most = how.how->shared + most_received_bytes(how.how);
     if (how.split > 1 && !how.cluster) return run_in_parts(multiply, grid, p, step, queue);
     p.cluster = how.split > 1;
+    p.over = how.over;
     p.ahead = (double)grid.blocks.x * grid.blocks.z <= 2.0 * queue->device->multiprocessors &&
               weight_bytes(g) <= TW_CUDA_AHEAD;
     if (p.cluster) {
         grid.cluster = (unsigned)how.split;
-        grid.shared += received_bytes(how.how, how.split);
+        grid.shared += COUNTER + (how.over ? 0 : received_bytes(how.how, how.split));
     }
     return tw_cuda_launch(queue, multiply, grid, p);
 }
