@@ -254,9 +254,15 @@ static const struct subject {
     {"clip", make_clip, 40, {0}},
     {"add", make_add, 30, {0}},
     {"concat", make_concat, 40, {"2x5x6x6+8"}},
-    {"softmax", make_softmax, 40, {0}},
-    {"batchnorm", make_batchnorm, 40, {"2x5x6x6:1e-05"}},
-    {"lrn", make_lrn, 40, {"2x9x6x6:5:1:0.75:1"}},
+    {"softmax",
+     make_softmax,
+     40,
+     {"3x77", "2x1000", "140x1000", "140x257", "2x2056", "3x4099", "1x21841", "1x32768", "2x21x33x35"}},
+    {"batchnorm", make_batchnorm, 40, {"2x5x6x6:1e-05", "3x40x27x29:1e-05", "5x64x28x28:1e-05", "300x512:1e-05"}},
+    {"lrn",
+     make_lrn,
+     40,
+     {"2x9x6x6:5:1:0.75:1", "2x96x27x27:5:1:0.75:2", "9x64x28x28:3:1:0.5:1", "3x40x16x16:7:1:1:1"}},
     {"reorder", make_reorder, 60, {0}},
 };
 
