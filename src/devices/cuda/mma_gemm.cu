@@ -625,7 +625,8 @@ static double clusters_at_once(const tw_cuda *cuda, int split)
 static double predict(const tw_mma_gemm *g, const tw_cuda *cuda, const kind *how, int split, bool over)
 {
     const tw_cuda_rates r = tw_cuda_rates_of(cuda);
-    const bool gathers = how == &gathering, cluster = split > 1 && cuda->capability >= 90;
+    const bool cluster = split > 1 && cuda->capability >= 90;
+    const double gathered = how == &gathering ? (double)TW_MMA_CHUNK / element(g) : 0; /* numbers of a chunk */
     const double rows = ceil((double)row_count(g) / how->m);
     const double blocks = rows * ceil((double)(g->oc / g->groups) / how->n) * g->groups;
     const double steps = ceil((double)k_tiles(g) / split);
@@ -633,8 +634,8 @@ static double predict(const tw_mma_gemm *g, const tw_cuda *cuda, const kind *how
     const double fit = fmax(1, floor((cuda->shared_bytes + 1024.0) / (shared + 1024.0)));
     const double each = ceil(cluster ? blocks / clusters_at_once(cuda, split) : blocks * split / cuda->multiprocessors);
     const double multiply = 2.0 * how->m * how->n * (TW_MMA_ROW / 2) / r.tensor; /* half the numbers, half the rate */
-    const double busy = fmax(multiply, (how->m + how->n) * TW_MMA_ROW / (2 * r.l2) * (gathers ? 3 : 1));
-    const double alone = 0.16e-6 / (how->stages - 1) + 1.1 * multiply + (gathers ? 0.6e-6 : 0);
+    const double busy = fmax(multiply, (how->m + how->n) * TW_MMA_ROW / (2 * r.l2) * fmax(1, 0.75 * gathered));
+    const double alone = 0.16e-6 / (how->stages - 1) + 1.1 * multiply + gathered * 0.19e-6;
     const double sent = cluster ? (double)how->m * how->n * sizeof(float) * (split - 1) / split / 13e9 : 0;
     const double drained = ceil((double)how->m * how->n * tw_dtype_bytes(g->out) / (16.0 * THREADS * 4) / split);
     const double round = 1.2e-6 + drained * 0.43e-6 + (drained - 1) * (g->residual ? 0.25e-6 : 0);
