@@ -306,7 +306,7 @@ def parse():
     parser.add_argument("--modes", type=listed(MODES), default=MODES)
     parser.add_argument("--rounds", type=positive, default=3)
     parser.add_argument("--replays", type=positive, default=30, help="of each program in each round (30)")
-    parser.add_argument("--output", help="JSON with a row for each program")
+    parser.add_argument("--output", help="JSON with a row for each program, written after each case")
     return parser.parse_args()
 
 
@@ -338,9 +338,9 @@ def main():
                     rows = compare((torch, tilewise, device, options, folder), network, batch, precision)
                     groups[network, batch, precision] = rows
                     print_group(network, batch, precision, rows)
+                    if options.output:
+                        write(options.output, [row for rows in groups.values() for row in rows], torch, tilewise, device)
     print_means(groups)
-    if options.output:
-        write(options.output, [row for rows in groups.values() for row in rows], torch, tilewise, device)
 
 
 if __name__ == "__main__":

@@ -292,19 +292,21 @@ static int tiles_of(const tw_conv2d *p, const form *f)
     return p->n * tw_winograd_tiles(p->oh, f->m) * tw_winograd_tiles(p->ow, f->m);
 }
 
-/* Seconds with slices of so many tiles. A multiprocessor holds 512 threads of the product at once. */
+/* Seconds with slices of so many tiles. A multiprocessor holds 512 threads of the product at once, and is busy with half
+ * of them. */
 static double predict(const tw_conv2d *p, const tw_cuda *cuda, const form *f, const blocking *b, int tiles)
 {
     const tw_cuda_rates r = tw_cuda_rates_of(cuda);
     const int total = tiles_of(p, f), points = f->alpha() * f->alpha();
-    const double slices = ceil((double)total / tiles), at_once = 512.0 / b->threads * cuda->multiprocessors;
+    const double slices = ceil((double)total / tiles), at_once = 512.0 / b->threads;
     const double blocks = (double)tiles / b->bm * ceil((double)p->oc / b->bn) * points;
-    const double block = 2.0 * b->bm * b->bn * p->ic * (512.0 / b->threads) / (0.8 * r.fma) + 2e-6;
+    const double each = ceil(blocks / cuda->multiprocessors);
+    const double product = fmax(each, at_once / 2) * 2.0 * b->bm * b->bn * p->ic / (0.8 * r.fma);
     const double moved = 4.0 * points * ((double)p->ic + p->oc) * tiles; /* each written once and read once */
     const double from_l2 = 2 * moved / (0.5 * r.l2 * cuda->multiprocessors);
     const double memory =
         4.0 * points * p->ic * p->oc + 4.0 * tiles * f->m * f->m * ((double)p->ic + p->oc * (p->has_residual ? 2 : 1));
-    return slices * (ceil(blocks / at_once) * block + fmax(from_l2, memory / (0.7 * r.memory)) + 3e-6);
+    return slices * (product + ceil(each / at_once) * 2e-6 + fmax(from_l2, memory / (0.7 * r.memory)) + 3e-6);
 }
 
 /* The one place that decides. */
