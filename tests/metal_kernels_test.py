@@ -207,7 +207,7 @@ COUNTS = [
      "1=random:float32:256:2 --buffer 2=zeros:float32:256 --buffer 3=uint32:16",
      {"flops": 2 * 16 ** 3, "barriers": 4 * 4, "device_read_bytes": 2 * 2 * 256 * 4, "threadgroup_bytes": 2 * 8 * 9 * 4,
       "device_unique_read_bytes": 2 * 256 * 4, "device_unique_written_bytes": 256 * 4,
-      "device_requests": 8 * 5, "device_lines": 8 * 5 * 2, "threadgroup_requests": 8 * (4 + 32),
+      "device_requests": 8 * 5, "device_lines": 8 * 5 * 2, "device_busiest_requests": 4 * 5, "threadgroup_requests": 8 * (4 + 32),
       "threadgroup_turns": 8 * (4 * 2 + 32),
       "threadgroup_read_bytes": 2 * 16 ** 3 * 4, "threadgroup_written_bytes": 2 * 2 * 256 * 4}),
     ("apple_like", "tiled_gemm_f16", "--threads 8,8 --threadgroups 2,2 --buffer 0=random:float16:256:1 --buffer "
@@ -221,7 +221,7 @@ COUNTS = [
      "1=zeros:float32:300 --buffer 2=int32:100",
      {"special_functions": 3 * 128, "simdgroup_operations": 3 * 2, "device_read_bytes": 300 * 4,
       "flops": 96 * (4 + 3 + 1) + 300,
-      "device_requests": 3 * 2, "device_lines": 3 * 2 * 4, "threadgroup_requests": 0}),
+      "device_requests": 3 * 2, "device_lines": 3 * 2 * 4, "device_busiest_requests": 3 * 2, "threadgroup_requests": 0}),
 ]
 
 

@@ -33,6 +33,7 @@ static const struct {
     FIELD(atomics),
     FIELD(device_requests),
     FIELD(device_lines),
+    FIELD(device_busiest_requests),
     FIELD(threadgroup_requests),
     FIELD(threadgroup_turns),
 };

@@ -20,8 +20,9 @@ typedef struct tw_counters {
     uint64_t barriers;                                          /* once a threadgroup */
     uint64_t simdgroup_operations, simdgroup_matrix_operations; /* once a simdgroup; the second among the first */
     uint64_t atomics;
-    /* What simdgroups ask of memory at once: requests, and the cache lines or the turns of banks that serve them. */
-    uint64_t device_requests, device_lines;
+    /* What simdgroups ask of memory at once: requests, and the cache lines or the turns of banks that serve them; of each
+     * threadgroup's requests those of its busiest simdgroup. */
+    uint64_t device_requests, device_lines, device_busiest_requests;
     uint64_t threadgroup_requests, threadgroup_turns;
     uint64_t threadgroup_memory_bytes;  /* of one threadgroup */
     uint64_t max_threadgroups_per_core; /* that its threadgroup memory leaves room for; 0: as many as there are */

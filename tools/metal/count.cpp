@@ -126,12 +126,13 @@ void end_trace(worker_count &w)
 }
 
 // What a whole launch asks for, where `bytes` are moved in all.
-void scale(const request_sums &sampled, uint64_t bytes, uint64_t &requests, uint64_t &cost)
+request_sums scaled(const request_sums &sampled, uint64_t bytes)
 {
     double share = sampled.bytes > 0 ? (double)bytes / sampled.bytes : 0;
-    requests = (uint64_t)(sampled.requests * share + 0.5);
-    cost = (uint64_t)(sampled.cost * share + 0.5);
+    return {sampled.requests * share, sampled.cost * share, (double)bytes, sampled.busiest * share};
 }
+
+uint64_t whole(double x) { return (uint64_t)(x + 0.5); }
 } // namespace
 
 void count_launch(const msl_launch_desc &desc, const msl_kernel &kernel)
@@ -188,10 +189,14 @@ void count_end(msl_counters &to)
 
 void count_totals(msl_counters &totals)
 {
-    scale(sampled_device, totals.device_read_bytes + totals.device_written_bytes, totals.device_requests,
-          totals.device_lines);
-    scale(sampled_threadgroup, totals.threadgroup_read_bytes + totals.threadgroup_written_bytes,
-          totals.threadgroup_requests, totals.threadgroup_turns);
+    request_sums device = scaled(sampled_device, totals.device_read_bytes + totals.device_written_bytes);
+    totals.device_requests = whole(device.requests);
+    totals.device_lines = whole(device.cost);
+    totals.device_busiest_requests = whole(device.busiest);
+    request_sums threadgroup =
+        scaled(sampled_threadgroup, totals.threadgroup_read_bytes + totals.threadgroup_written_bytes);
+    totals.threadgroup_requests = whole(threadgroup.requests);
+    totals.threadgroup_turns = whole(threadgroup.cost);
 }
 
 void count_atomic(const volatile void *p, size_t bytes)

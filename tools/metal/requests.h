@@ -16,6 +16,7 @@
 namespace msl {
 struct request_sums {
     double requests, cost, bytes; // cost: lines, or turns of the banks
+    double busiest;               // device memory: of each threadgroup's requests, those of its busiest simdgroup
 };
 
 class request_trace {
@@ -56,14 +57,17 @@ class request_trace {
     // Adds the threadgroup's to the sums of device and of threadgroup memory.
     void end(request_sums &device, request_sums &threadgroup)
     {
+        double by_simdgroup[32] = {};
         for (const auto &[key, p] : places) {
             request_sums &to = key.in_threadgroup ? threadgroup : device;
             double turns = *std::max_element(p.turns, p.turns + 32), cost = 0;
             for (const request &r : p.kept) cost += (double)(key.in_threadgroup ? bank_turns(r) : lines(r));
             to.requests += turns;
+            if (!key.in_threadgroup) by_simdgroup[key.simdgroup] += turns;
             to.cost += cost * turns / (double)p.kept.size();
             to.bytes += (double)p.bytes;
         }
+        device.busiest += *std::max_element(by_simdgroup, by_simdgroup + 32);
         places.clear();
         on = false;
     }

@@ -218,6 +218,7 @@ static tw_counters counters_of(const msl_counters *c)
         .atomics = c->atomics,
         .device_requests = c->device_requests,
         .device_lines = c->device_lines,
+        .device_busiest_requests = c->device_busiest_requests,
         .threadgroup_requests = c->threadgroup_requests,
         .threadgroup_turns = c->threadgroup_turns,
         .threadgroup_memory_bytes = c->threadgroup_bytes,

@@ -18,7 +18,7 @@
 extern "C" {
 #endif
 
-#define MSL_ABI_VERSION 1
+#define MSL_ABI_VERSION 2
 #define MSL_MAX_BUFFERS 31 /* buffer(0) to buffer(30), as in Metal */
 
 enum msl_result {
@@ -100,8 +100,9 @@ typedef struct msl_counters {
     uint64_t special_functions; /* exp, sqrt and the like */
     uint64_t atomics;
     /* What simdgroups ask of memory at once, from a sample of at most four threadgroups: instructions, and the lines of
-     * 128 bytes that they touch (device), or the turns that 32 banks of four bytes take for them (threadgroup). */
-    uint64_t device_requests, device_lines;
+     * 128 bytes that they touch (device), or the turns that 32 banks of four bytes take for them (threadgroup). Of each
+     * threadgroup's requests (device), those of the simdgroup that makes most. */
+    uint64_t device_requests, device_lines, device_busiest_requests;
     uint64_t threadgroup_requests, threadgroup_turns;
     uint64_t instructions; /* of all threads, in clang's intermediate code, weighed: translator/flops.py */
 } msl_counters;
