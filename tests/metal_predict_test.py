@@ -100,6 +100,25 @@ def occupancy():
     check("an idle core is idle", close(*(predict.kernel_times(k, chip)["instructions"] for k in (few, many))))
 
 
+def chains():
+    """Of one threadgroup of four simdgroups that asks 24 times, six at once: four batches, or one of each simdgroup."""
+    def waits(chip, **values):
+        k = kernel(threadgroups=1, threads=128, threads_per_threadgroup=128, device_requests=24, device_lines=24,
+                   device_read_bytes=24 * 128, **values)
+        return predict.kernel_times(k, chip)["latency"]
+
+    for name, chip in CHIPS.items():
+        even, lone = (waits(chip, device_busiest_requests=n) for n in (6, 24))
+        check(f"{name}: a lone simdgroup takes four times as long", close(lone, 4 * even) and even > 0, (even, lone))
+        check(f"{name}: cached loads", close(even, 1e-9 * chip["l1_ns"]), even)
+        batch = dict(device_busiest_requests=6, device_group_read_bytes=4 * 32, device_unique_read_bytes=4 * 32)
+        found = waits(dict(chip, l2=0, slc=0), **batch)
+        check(f"{name}: one far load a batch is waited for", close(found, 1e-9 * chip["memory_ns"]), found)
+        half = waits(dict(chip, l2=0, slc=0), **{key: value // (1 if "busiest" in key else 2)
+                                                  for key, value in batch.items()})
+        check(f"{name}: one far load in two batches", close(half, 1e-9 * (chip["l1_ns"] + chip["memory_ns"]) / 2), half)
+
+
 def monotone():
     draw = random.Random(3)
     names = ["device_group_read_bytes", "device_unique_read_bytes", "device_unique_written_bytes",
@@ -323,7 +342,7 @@ def counted_products():
 
 def main():
     build = os.path.abspath(sys.argv[1])
-    for test in (bounds, caches, between_launches, occupancy, monotone, weights, chips):
+    for test in (bounds, caches, between_launches, occupancy, chains, monotone, weights, chips):
         test()
     listed = subprocess.run([os.path.join(build, "tilewise"), "devices", "-o", "json"], stdout=subprocess.PIPE)
     device = next(row for row in json.loads(listed.stdout)["rows"] if row["device"] == "metal-sim")

@@ -22,6 +22,8 @@ A figure without a remark is published; sources are named by letter. [e] is an e
      of L1 and shared memory, 4 MiB L2, 448 GB/s
   m  Jia et al., "Dissecting the NVidia Turing T4 GPU via Microbenchmarking" (arXiv 1903.07486): latencies of 19 cycles
      for shared memory, 32 for L1, 188 for L2; L2 at 1,270 GB/s on the T4
+  n  NVIDIA's A100 whitepaper: L2 is two partitions, each of which caches what the multiprocessors beside it read. What all
+     of them read lies in both, so half of its 50 MiB counts
   k  the study (15-618, 2022), table 2, iPhone 11: 141.74 ms naive, 188.71 tiled, 135.32 tiled without its barriers
 """
 
@@ -103,7 +105,7 @@ CHIPS = {
     "H100": {
         "name": "H100 (metal-cuda)", "family": 9, "cores": 132, "ghz": 1.79, "lanes": 128,  # h, i
         "issue": 4, "width": 128,  # h: 128 bytes a cycle
-        "l1": 128 * KIB, "l2": 50 * MIB, "slc": 0,  # h; l1 [e]: what blocks leave of 256 KiB
+        "l1": 128 * KIB, "l2": 25 * MIB, "slc": 0,  # h, n; l1 [e]: what blocks leave of 256 KiB
         "l2_rate": 5500, "slc_rate": 0, "memory_rate": 2792,  # i; [e] l2, between 7,100 resident and less across halves
         "l1_ns": 23, "l2_ns": 146, "memory_ns": 270, "group_ns": 17,  # j
         "threads": 1024, "groups": 32, "group_bytes": 227 * KIB,  # h; threads [e]: 64 registers each
