@@ -14,8 +14,9 @@
  * chosen by these times. If it has reorders that no trial had, they are measured in it and the choice is made again.
  *
  * The sum of steps is not the network: a GPU starts a step while the one before ends, and profiled steps wait. Therefore
- * the tuned plan and the predicted one run in turns as they always run, and measurements are kept only as far as the
- * whole is faster, by one percent at least (tw_tune_kept). Layers that the device launches as one are left as predicted. */
+ * the tuned plan and the predicted one run in turns of many runs, as they always run, and measurements are kept only as
+ * far as the whole is faster, by one percent at least (tw_tune_kept). Layers that the device launches as one are left as
+ * predicted. */
 #include "bench/tune.h"
 #include "core/plan.h"
 #include "core/status.h"
@@ -24,7 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROUNDS = 3, DEFAULT_RUNS = 9, MAX_SETTLING = 8 };
+enum { ROUNDS = 3, DEFAULT_RUNS = 9, MAX_SETTLING = 8, TURNS = 6 };
 
 typedef struct record {
     tw_measurement key;
@@ -200,43 +201,65 @@ static tw_status execute(tw_network *network, tw_samples *samples, tw_error *err
     return tw_samples_add(samples, isnan(times.device) ? host : times.device, error);
 }
 
-typedef struct pair {
-    tw_network *networks[2];
-    tw_samples samples[2];
-    bool warm;
-    int turn;
-} pair;
+/* One of the two networks; it has a run only while it is its turn. */
+typedef struct side {
+    tw_network *network;
+    tw_samples samples;
+} side;
 
-/* Both, and the first one last the next time. */
-static tw_status execute_both(void *context, tw_error *error)
+/* A run of its own for each turn: a pool whose run is over spins for a while, on the very cores that the other network's
+ * threads want, which with two threads on two cores made milliseconds of microseconds. */
+static tw_status begin_turn(tw_network *network, tw_error *error)
 {
-    pair *p = context;
-    tw_status status = TW_OK;
-    for (int i = 0; i < 2 && status == TW_OK; i++) {
-        const int which = (i + p->turn) % 2;
-        status = execute(p->networks[which], p->warm ? &p->samples[which] : NULL, error);
-    }
-    p->turn ^= 1;
+    return network->run ? TW_OK : tw_run_create(network->plan, &network->run, error);
+}
+
+static void end_turn(tw_network *network)
+{
+    if (network->run) tw_run_release(network->run);
+    network->run = NULL;
+}
+
+static tw_status execute_side(void *context, tw_error *error)
+{
+    side *s = context;
+    return execute(s->network, &s->samples, error);
+}
+
+static tw_status execute_unmeasured(void *context, tw_error *error)
+{
+    return execute(((side *)context)->network, NULL, error);
+}
+
+static tw_status take_turn(side *s, const tw_timing_desc *warm, const tw_timing_desc *measured, tw_error *error)
+{
+    tw_samples ignored = {0};
+    tw_status status = begin_turn(s->network, error);
+    if (status == TW_OK) status = tw_time(warm, execute_unmeasured, s, &ignored, error);
+    if (status == TW_OK) status = tw_time(measured, execute_side, s, &ignored, error);
+    tw_samples_free(&ignored);
+    end_turn(s->network);
     return status;
 }
 
+/* The first turn of one, the last of the other, and so on: TURNS of each. */
 static tw_status compare(const tuner *t, tw_network *before, tw_network *after, tw_tune_result *result, tw_error *error)
 {
-    pair p = {.networks = {before, after}};
-    tw_samples ignored = {0};
-    const tw_timing_desc warm = {.iterations = 1, .warm_up_ms = t->desc->timing.warm_up_ms};
-    const tw_timing_desc measured = {.iterations = t->desc->timing.iterations,
-                                     .duration_s = t->desc->timing.duration_s};
+    const tw_timing_desc *timing = &t->desc->timing;
+    const tw_timing_desc warm = {.iterations = 1, .warm_up_ms = timing->warm_up_ms / TURNS};
+    const tw_timing_desc measured = {.iterations = (timing->iterations + TURNS - 1) / TURNS,
+                                     .duration_s = timing->duration_s / (2 * TURNS)};
+    side sides[2] = {{.network = before}, {.network = after}};
+    tw_status status = TW_OK;
     result->same = same_plan(before->plan, after->plan);
-    tw_status status = tw_time(&warm, execute_both, &p, &ignored, error);
-    p.warm = true;
-    if (status == TW_OK) status = tw_time(&measured, execute_both, &p, &ignored, error);
+    for (int i = 0; i < 2; i++) end_turn(sides[i].network);
+    for (int i = 0; i < 2 * TURNS && status == TW_OK; i++)
+        status = take_turn(&sides[(i + i / 2) % 2], &warm, &measured, error);
     if (status == TW_OK) {
-        result->before = tw_samples_percentile(&p.samples[0], 50);
-        result->after = result->same ? result->before : tw_samples_percentile(&p.samples[1], 50);
+        result->before = tw_samples_percentile(&sides[0].samples, 50);
+        result->after = result->same ? result->before : tw_samples_percentile(&sides[1].samples, 50);
     }
-    tw_samples_free(&ignored);
-    for (int i = 0; i < 2; i++) tw_samples_free(&p.samples[i]);
+    for (int i = 0; i < 2; i++) tw_samples_free(&sides[i].samples);
     return status;
 }
 
