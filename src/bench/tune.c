@@ -62,7 +62,8 @@ static tw_status open_plan(const tuner *t, const tw_tuning *tuning, tw_network *
 static bool describe_step(const tw_placed_step *step, tw_measurement *key)
 {
     *key = (tw_measurement){.design = step->design->name, .in = step->problem.in[0], .out = step->problem.out};
-    return !step->design->joins && tw_tuning_name(step->problem.op, step->problem.params, key->problem);
+    return step->together == 1 && !step->design->joins &&
+           tw_tuning_name(step->problem.op, step->problem.params, key->problem);
 }
 
 static record *find_record(tuner *t, const tw_measurement *key)

@@ -315,7 +315,7 @@ static void consider_measured(const tw_plan *plan, const tw_node *node, tw_probl
     const tw_measurement *items = tw_tuning_find(tuning_of(plan), name, &count);
     for (size_t i = 0; i < count; i++) {
         const tw_design *design = tw_design_find(node->op->name, plan->device->backend->name, items[i].design);
-        if (!design || design->yardstick || design->joins) continue;
+        if (!design || design->yardstick || design->joins || design->follows) continue;
         choice c = {.design = tw_design_on(design, plan->device),
                     .in = items[i].in,
                     .out = items[i].out,
@@ -339,14 +339,15 @@ static bool is_needlessly_wide(const tw_plan *plan, const tw_node *node, const c
     return false;
 }
 
-/* All that auto may take: no yardsticks, and those that join only among neighbours. */
+/* All that auto may take: no yardsticks, those that join only among neighbours, those that follow only later, in
+ * pairs. */
 static void consider_all(const tw_plan *plan, const tw_node *node, tw_problem *problem, choice *best, choices *all)
 {
     const tw_design *designs[MAX_DESIGNS];
     size_t count = tw_designs(node->op->name, plan->device->backend->name, designs, MAX_DESIGNS);
     const bool among_neighbours = plan->neighbours[node - plan->graph->nodes];
     for (size_t i = 0; i < count; i++)
-        if (!designs[i]->yardstick && (among_neighbours || !designs[i]->joins))
+        if (!designs[i]->yardstick && !designs[i]->follows && (among_neighbours || !designs[i]->joins))
             consider(plan, node, problem, tw_design_on(designs[i], plan->device), best, all);
 }
 
@@ -562,6 +563,88 @@ static tw_status find_neighbours(tw_plan *plan, tw_error *error)
     return TW_OK;
 }
 
+/* Only step i reads what the step before it writes, and only as its first input. */
+static bool alone_reads_before(const tw_plan *plan, size_t i)
+{
+    const tw_placed_step *step = &plan->steps[i];
+    const int between = plan->steps[i - 1].out;
+    if (step->node < 0 || step->in[0].buffer != between || step->out == between) return false;
+    for (int j = 1; j < step->problem.n_in; j++)
+        if (step->in[j].buffer == between) return false;
+    return plan->buffers[between].last == (int)i;
+}
+
+/* The design by which step i is launched as one with the step before it, or null: the one that the user named, or where
+ * none is named the one by which both are predicted to take less. *problem and *seconds become the step's and the pair's. */
+static const tw_design *find_follower(const tw_plan *plan, size_t i, tw_problem *problem, double *seconds)
+{
+    const tw_placed_step *before = &plan->steps[i - 1], *step = &plan->steps[i];
+    const tw_design *designs[MAX_DESIGNS], *best = NULL;
+    const char *op = step->problem.op->name, *reason;
+    char wanted[TW_DESIGN_NAME];
+    wanted_design(plan, op, wanted);
+    size_t count = tw_designs(op, plan->device->backend->name, designs, MAX_DESIGNS);
+    *seconds = before->predicted + step->predicted;
+    for (size_t j = 0; j < count; j++) {
+        const tw_design *design = tw_design_on(designs[j], plan->device);
+        if (!design->follows || strcmp(design->follows, before->design->name) != 0) continue;
+        if (*wanted && design != step->design) continue;
+        tw_problem tried;
+        tw_problem_init(&tried, step->problem.op, step->problem.params, plan->desc.precision);
+        if (!tw_design_accepts(design, &tried, step->problem.in[0], step->problem.out, plan->device, &reason)) continue;
+        const double both = design->pair_cost(&before->problem, &tried, plan->device);
+        if (!isfinite(both) || (!*wanted && both >= *seconds)) continue;
+        best = design;
+        *problem = tried;
+        *seconds = both;
+    }
+    return best;
+}
+
+/* Step i and the one before are one launch by this design; what is predicted of it is shared out among the two. */
+static tw_status pair(tw_plan *plan, size_t i, const tw_design *design, double seconds, tw_error *error)
+{
+    tw_placed_step *before = &plan->steps[i - 1], *step = &plan->steps[i];
+    const double own = step->predicted / (before->predicted + step->predicted);
+    before->together = 2;
+    before->predicted = seconds * (1 - own);
+    before->measured = step->measured = NAN;
+    step->predicted = seconds * own;
+    if (step->design == design) return TW_OK;
+    step->design = design;
+    step->packed_bytes = design->packed_bytes ? design->packed_bytes(&step->problem, plan->device) : 0;
+    step->workspace_bytes = design->workspace ? design->workspace(&step->problem, plan->device) : 0;
+    if (!step->workspace_bytes) {
+        if (step->workspace >= 0) plan->buffers[step->workspace].bytes = 0;
+        step->workspace = -1;
+        return TW_OK;
+    }
+    if (step->workspace < 0 && (step->workspace = add_buffer(plan, 0, -1)) < 0)
+        return tw_no_memory(error, sizeof(tw_buffer), "a workspace");
+    tw_buffer *workspace = &plan->buffers[step->workspace];
+    workspace->bytes = step->workspace_bytes;
+    workspace->first = workspace->last = (int)i;
+    return TW_OK;
+}
+
+/* While layers are measured each runs alone. */
+static tw_status find_pairs(tw_plan *plan, tw_error *error)
+{
+    if (plan->desc.tuning && plan->desc.tuning->trial) return TW_OK;
+    for (size_t i = 1; i < plan->n_steps; i++) {
+        tw_problem problem;
+        double seconds;
+        if (plan->steps[i - 1].node < 0 || plan->steps[i - 1].design->joins || !alone_reads_before(plan, i)) continue;
+        const tw_design *design = find_follower(plan, i, &problem, &seconds);
+        if (!design) continue;
+        plan->steps[i].problem = problem;
+        tw_status status = pair(plan, i, design, seconds, error);
+        if (status != TW_OK) return status;
+        i++; /* a step is of one pair */
+    }
+    return TW_OK;
+}
+
 /* While one of the steps runs, so may the others: the buffers of all live as long as the launch. */
 static void join(tw_plan *plan, size_t first, size_t count)
 {
@@ -593,8 +676,12 @@ static tw_status join_steps(tw_plan *plan, tw_error *error)
         designs[i] = plan->steps[i].design;
         problems[i] = &plan->steps[i].problem;
     }
-    for (size_t i = 0; designs && problems && i < count; i += plan->steps[i].together)
-        join(plan, i, backend->together ? backend->together(plan->device, designs + i, problems + i, count - i) : 1);
+    for (size_t i = 0; designs && problems && i < count; i += plan->steps[i].together) {
+        size_t together = plan->steps[i].together; /* a pair */
+        if (!together)
+            together = backend->together ? backend->together(plan->device, designs + i, problems + i, count - i) : 1;
+        join(plan, i, together);
+    }
     const bool done = designs && problems;
     free(designs);
     free(problems);
@@ -619,5 +706,6 @@ tw_status tw_plan_choose(tw_plan *plan, tw_error *error)
         if (!tw_plan_instance(plan, graph->outputs[i], end_type))
             status = add_reorder(plan, graph->outputs[i], end_type, error);
     if (status == TW_OK) extend_lifetimes(plan);
+    if (status == TW_OK) status = find_pairs(plan, error);
     return status == TW_OK ? join_steps(plan, error) : status;
 }

@@ -68,6 +68,13 @@ typedef struct tw_design {
 
     /* Enqueue the step. Neither allocates nor blocks; fails only as the device fails. */
     tw_status (*run)(const tw_step *step, tw_queue *queue);
+
+    /* All or none. A step may be launched as one with the step before it, of the design `follows`, whose result only
+     * this one reads, as its first input, and which then is not written: what both take in one launch, infinite where
+     * that cannot be, and how they are enqueued. auto takes such a design for pairs alone. */
+    const char *follows;
+    double (*pair_cost)(const tw_problem *before, const tw_problem *problem, const tw_device *device);
+    tw_status (*run_pair)(const tw_step *steps, tw_queue *queue);
 } tw_design;
 
 /* The registry: designs.def in order; for an operator and a kind of device (metal-sim's are metal's), or all (null). Returns the count of matches and

@@ -221,14 +221,20 @@ static tw_status create_queue(tw_device *device, tw_queue **out, tw_error *error
 
 /* ---- running ---- */
 
+static tw_status launch(tw_queue *queue, const tw_design *const *designs, const tw_step *steps, size_t count)
+{
+    if (count == 1) return designs[0]->run(steps, queue);
+    if (count == 2 && designs[1]->run_pair) return designs[1]->run_pair(steps, queue);
+    return tw_small_run_all(steps, count, queue);
+}
+
 static tw_status enqueue(tw_queue *queue, const tw_design *const *designs, const tw_step *steps, size_t count,
                          tw_error *error)
 {
     for (size_t i = 0, together; i < count; i += together) {
         together = steps[i].together > 1 && steps[i].together <= count - i ? steps[i].together : 1;
         nvtxRangePushA(steps[i].name ? steps[i].name : designs[i]->op);
-        tw_status status =
-            together > 1 ? tw_small_run_all(&steps[i], together, queue) : designs[i]->run(&steps[i], queue);
+        tw_status status = launch(queue, &designs[i], &steps[i], together);
         nvtxRangePop();
         if (status != TW_OK)
             return tw_fail(error, status, "%s: %s %s could not be launched", queue->device->base.info.id,

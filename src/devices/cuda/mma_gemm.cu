@@ -27,6 +27,11 @@
  * multiprocessor, over a and b, for which the cluster's blocks first wait for each other. On older devices partial sums
  * go through the workspace and a second kernel adds them. Either way two runs agree to the bit.
  *
+ * Where a is what a depthwise layer would write and nobody else reads, it is not read but computed, in the same chunks:
+ * a thread asks for a row of the window of all its pixels at once, or for the whole of small windows, multiplies, and
+ * stores 16 bytes into the tile. Each tile of columns computes it again; in return a launch and the way through memory
+ * are saved.
+ *
  * First layers have few channels, plain float32: the gathering kind of kernel loads single numbers, neighbouring lanes
  * neighbouring pixels, converts them and stores 16 bytes into the tile; a table beside the weights says where each k
  * lies. It also serves rows that are not whole chunks.
@@ -42,6 +47,10 @@ extern "C" {
 }
 
 enum { THREADS = 128, MAX_CLUSTER = 8, OUTSIDE = 1 << 30 };
+/* Blocks that a multiprocessor is to hold of a kernel that computes a: more would leave too few registers for a window. */
+enum { MOST_COMPUTING = 3 };
+/* 16 bytes of input that such a thread has under way at once, four registers each, where more than a row of taps. */
+enum { MOST_TAPS = 27 };
 
 /* ---- what a kernel is told ---- */
 
@@ -67,6 +76,7 @@ struct arguments {
     int pixel_chunks, chunks;     /* of all channels and of a group's; not gathering */
     int step_ky, step_kx, step_c; /* 128 bytes of k further */
     tw_divisor pixels, width, by_chunks, by_kw, by_share;
+    tw_mma_before before;
 };
 
 #if __CUDA_ARCH__ >= 800
@@ -197,7 +207,7 @@ template <class Out> __global__ static void __launch_bounds__(THREADS) add_parts
 
 #if __CUDA_ARCH__ >= 800
 
-/* ---- where a tile of a comes from: three kinds ---- */
+/* ---- where a tile of a comes from: four kinds ---- */
 
 /* Channels-last, where a row of out needs just the pixel of the same number (1x1 windows at stride 1). */
 template <class T, int M> struct straight {
@@ -272,11 +282,88 @@ template <class T, int M> struct copied {
             tw_copy_async(tw_shared_address(tile) + to + i * (THREADS / TW_MMA_CHUNKS) * TW_MMA_ROW,
                           (const char *)p.x + chunk * TW_MMA_CHUNK, there);
         }
+        advance(p);
+    }
+
+    /* 128 bytes of k further. */
+    __device__ void advance(const arguments &p)
+    {
         c += p.step_c;
         kx += p.step_kx;
         ky += p.step_ky;
         if (c >= p.chunks) c -= p.chunks, kx++;
         if (kx >= p.kw) kx -= p.kw, ky++;
+    }
+};
+
+/* The result of a depthwise layer before, computed: the same chunks and rows as of `copied`, whose window is 1x1 here, and
+ * whose first pixel is that of the K x K taps. */
+template <class T, int M, int K> struct computed : copied<T, M> {
+    static constexpr int rows = copied<T, M>::rows, numbers = TW_MMA_CHUNK / sizeof(T);
+    static constexpr int at_once =
+        rows * K * K <= MOST_TAPS ? K : 1; /* rows of taps whose inputs are under way together */
+
+    __device__ computed(const arguments &p, int first_row, int group, int k_tile)
+        : copied<T, M>(p, first_row, group, k_tile)
+    {
+    }
+
+    __device__ static void load_floats(const float *from, float (&to)[numbers])
+    {
+#pragma unroll
+        for (int i = 0; i < numbers; i += 4) {
+            const float4 v = __ldg((const float4 *)(from + i));
+            to[i] = v.x, to[i + 1] = v.y, to[i + 2] = v.z, to[i + 3] = v.w;
+        }
+    }
+
+    __device__ void load(const arguments &p, unsigned char *tile, int)
+    {
+        const bool within = this->ky == 0; /* not beyond the last channel, where there are zeros */
+        const int c = within ? this->c : 0, channel = c * numbers, channels = p.pixel_chunks * numbers;
+        float sums[rows][numbers], start[numbers] = {};
+        if (p.before.bias) load_floats(p.before.bias + channel, start);
+#pragma unroll
+        for (int i = 0; i < rows; i++)
+#pragma unroll
+            for (int j = 0; j < numbers; j++) sums[i][j] = start[j];
+#pragma unroll
+        for (int y = 0; y < K; y += at_once) {
+            int4 window[at_once][K][rows];
+#pragma unroll
+            for (int ky = 0; ky < at_once; ky++)
+#pragma unroll
+                for (int kx = 0; kx < K; kx++)
+#pragma unroll
+                    for (int i = 0; i < rows; i++) {
+                        const bool there = within && (unsigned)(this->iy[i] + y + ky) < (unsigned)p.ih &&
+                                           (unsigned)(this->ix[i] + kx) < (unsigned)p.iw;
+                        const unsigned chunk = this->from[i] + ((y + ky) * p.iw + kx) * p.pixel_chunks + c;
+                        window[ky][kx][i] = make_int4(0, 0, 0, 0);
+                        if (there) window[ky][kx][i] = *((const int4 *)p.x + chunk);
+                    }
+#pragma unroll
+            for (int ky = 0; ky < at_once; ky++)
+#pragma unroll
+                for (int kx = 0; kx < K; kx++) {
+                    float weights[numbers];
+                    load_floats(p.before.weights + ((y + ky) * K + kx) * channels + channel, weights);
+#pragma unroll
+                    for (int i = 0; i < rows; i++) {
+                        const tw_pack<T> v = tw_pack<T>::load((const T *)&window[ky][kx][i]);
+#pragma unroll
+                        for (int j = 0; j < numbers; j++) sums[i][j] = fmaf(v.v[j], weights[j], sums[i][j]);
+                    }
+                }
+        }
+#pragma unroll
+        for (int i = 0; i < rows; i++) {
+            tw_pack<T> out;
+#pragma unroll
+            for (int j = 0; j < numbers; j++) out.v[j] = within ? tw_activate(sums[i][j], p.before.activation) : 0.0f;
+            out.store((T *)(tile + this->to + i * (THREADS / TW_MMA_CHUNKS) * TW_MMA_ROW));
+        }
+        this->advance(p);
     }
 };
 
@@ -321,7 +408,7 @@ template <class T, int M> struct gathered {
 
 /* ---- the kernel ---- */
 
-enum source { COPIED, STRAIGHT, GATHERED };
+enum source { COPIED, STRAIGHT, GATHERED, COMPUTED_3, COMPUTED_5 };
 
 template <int M_, int N_, int WM_, int WN_, int STAGES_> struct tile {
     static constexpr int M = M_, N = N_, WM = WM_, WN = WN_, stages = STAGES_;
@@ -340,9 +427,36 @@ typedef tile<16, 128, 16, 32, 4> flat_tile;
 /* Of few tiles each has a multiprocessor to itself, or half of one: more steps under way hide more of a load. */
 typedef tile<64, 64, 32, 32, 6> deep_small_tile;
 typedef tile<64, 32, 32, 16, 8> deep_narrow_tile;
+/* Where a is computed, few rows a block keep the window's latencies few. */
+typedef tile<32, 64, 16, 32, 4> low_tile;
+typedef tile<16, 64, 16, 16, 4> low_flat_tile;
+
+static constexpr int blocks_held(int fit, source from)
+{
+    return from < COMPUTED_3 || fit < MOST_COMPUTING ? fit : MOST_COMPUTING;
+}
+
+#if __CUDA_ARCH__ >= 800
+template <class T, int M, source from> struct rows_of {
+    typedef copied<T, M> type;
+};
+template <class T, int M> struct rows_of<T, M, STRAIGHT> {
+    typedef straight<T, M> type;
+};
+template <class T, int M> struct rows_of<T, M, GATHERED> {
+    typedef gathered<T, M> type;
+};
+template <class T, int M> struct rows_of<T, M, COMPUTED_3> {
+    typedef computed<T, M, 3> type;
+};
+template <class T, int M> struct rows_of<T, M, COMPUTED_5> {
+    typedef computed<T, M, 5> type;
+};
+#endif
 
 template <class T, class Tile, source from>
-__global__ static void __launch_bounds__(THREADS, Tile::blocks) multiply(const __grid_constant__ arguments p)
+__global__ static void __launch_bounds__(THREADS, blocks_held(Tile::blocks, from))
+    multiply(const __grid_constant__ arguments p)
 {
 #if __CUDA_ARCH__ >= 800
     /* Stages of M rows of a and N of b, then the sums; the bias; a cluster's counter and what it counts. */
@@ -398,8 +512,7 @@ __global__ static void __launch_bounds__(THREADS, Tile::blocks) multiply(const _
                           there);
         }
     };
-    using rows_of = typename std::conditional<from == STRAIGHT, straight<T, M>, copied<T, M>>::type;
-    typename std::conditional<from == GATHERED, gathered<T, M>, rows_of>::type a_rows(p, first_row, group, begin);
+    typename rows_of<T, M, from>::type a_rows(p, first_row, group, begin);
 
     if (thread < N) {
         const bool there = p.bias && first_column + thread < p.columns;
@@ -530,7 +643,7 @@ typedef void (*kernel)(arguments);
 
 struct kind {
     int m, n, stages, shared;
-    kernel kernels[2][3]; /* COPIED, STRAIGHT; fp16, bf16, tf32 */
+    kernel kernels[2][3]; /* COPIED, STRAIGHT, or COMPUTED_3, COMPUTED_5; fp16, bf16, tf32 */
 };
 
 #define KERNELS(Tile, from)                                                                                            \
@@ -549,6 +662,16 @@ static const kind kinds[] = {KIND(square_tile), KIND(tall_tile),       KIND(smal
 static const kind gathering = {
     small_tile::M, small_tile::N, small_tile::stages, small_tile::shared, {KERNELS(small_tile, GATHERED)}};
 #undef KIND
+#define COMPUTING(Tile)                                                                                                \
+    {                                                                                                                  \
+        Tile::M, Tile::N, Tile::stages, Tile::shared,                                                                  \
+        {                                                                                                              \
+            KERNELS(Tile, COMPUTED_3), KERNELS(Tile, COMPUTED_5)                                                       \
+        }                                                                                                              \
+    }
+static const kind computing[] = {COMPUTING(small_tile), COMPUTING(narrow_tile), COMPUTING(flat_tile),
+                                 COMPUTING(low_tile), COMPUTING(low_flat_tile)};
+#undef COMPUTING
 #undef KERNELS
 
 struct choice {
@@ -575,7 +698,8 @@ static bool copies(const tw_mma_gemm *g)
 /* One pixel in, one out, in the same order? Padding can't be, since sizes agree. */
 static bool goes_straight(const tw_mma_gemm *g)
 {
-    return copies(g) && g->kh == 1 && g->kw == 1 && g->sh == 1 && g->sw == 1 && g->oh == g->ih && g->ow == g->iw;
+    return !g->before.size && copies(g) && g->kh == 1 && g->kw == 1 && g->sh == 1 && g->sw == 1 && g->oh == g->ih &&
+           g->ow == g->iw;
 }
 
 static size_t k_tiles(const tw_mma_gemm *g)
@@ -617,6 +741,21 @@ static double clusters_at_once(const tw_cuda *cuda, int split)
     return fmax(1, (cuda->multiprocessors / 16 - 1) * floor(16.0 / split) + floor(14.0 / split));
 }
 
+/* What a block's threads ask for one after the other, of `computed`. */
+static int rounds_of_taps(int size, int m)
+{
+    const int rows = m * TW_MMA_CHUNKS / THREADS;
+    return rows * size * size <= MOST_TAPS ? 1 : size;
+}
+
+/* Seconds that a multiprocessor takes for the depthwise layer's part of a step: for each multiply-add about as much again
+ * to convert, select and address. */
+static double applying(const tw_mma_gemm *g, const tw_cuda_rates &r, int m)
+{
+    const double numbers = (double)m * TW_MMA_ROW / element(g);
+    return 2.2 * 2 * numbers * g->before.size * g->before.size / r.fma;
+}
+
 /* Seconds of one way. Blocks that a multiprocessor holds at once share its tensor cores and its part of L2's bandwidth;
  * alone, a block waits for its own copies, of which all stages but one are under way, which also bounds the rate at which
  * b comes from memory. A round of blocks fills and drains once; a thread drains four times 16 bytes of out at once. What
@@ -631,11 +770,16 @@ static double predict(const tw_mma_gemm *g, const tw_cuda *cuda, const kind *how
     const double blocks = rows * ceil((double)(g->oc / g->groups) / how->n) * g->groups;
     const double steps = ceil((double)k_tiles(g) / split);
     const double shared = how->shared + (cluster && !over ? received_bytes(how, split) : 0) + (cluster ? COUNTER : 0);
-    const double fit = fmax(1, floor((cuda->shared_bytes + 1024.0) / (shared + 1024.0)));
+    const bool computed = g->before.size > 0;
+    const double held = fmax(1, floor((cuda->shared_bytes + 1024.0) / (shared + 1024.0)));
+    const double fit = computed ? fmin(held, MOST_COMPUTING) : held;
     const double each = ceil(cluster ? blocks / clusters_at_once(cuda, split) : blocks * split / cuda->multiprocessors);
     const double multiply = 2.0 * how->m * how->n * (TW_MMA_ROW / 2) / r.tensor; /* half the numbers, half the rate */
-    const double busy = fmax(multiply, (how->m + how->n) * TW_MMA_ROW / (2 * r.l2) * fmax(1, 0.75 * gathered));
-    const double alone = 0.16e-6 / (how->stages - 1) + 1.1 * multiply + gathered * 0.19e-6;
+    const double apply = computed ? applying(g, r, how->m) : 0;
+    const double a_bytes = (double)how->m * TW_MMA_ROW * (computed ? g->before.size : 1); /* rows of taps: from L2 */
+    const double busy = fmax(multiply + apply, (a_bytes + how->n * TW_MMA_ROW) / (2 * r.l2) * fmax(1, 0.75 * gathered));
+    const double asked = computed ? 0.4e-6 * rounds_of_taps(g->before.size, how->m) : 0;
+    const double alone = 0.16e-6 / (how->stages - 1) + 1.1 * multiply + gathered * 0.19e-6 + asked + 1.2 * apply;
     const double sent = cluster ? (double)how->m * how->n * sizeof(float) * (split - 1) / split / 13e9 : 0;
     const double drained = ceil((double)how->m * how->n * tw_dtype_bytes(g->out) / (16.0 * THREADS * 4) / split);
     const double round = 1.2e-6 + drained * 0.43e-6 + (drained - 1) * (g->residual ? 0.25e-6 : 0);
@@ -656,15 +800,20 @@ static choice choose(const tw_mma_gemm *g, const tw_device *device)
 {
     static const int splits[] = {1, 2, 3, 4, 5, 6, 8, 12, 16};
     const tw_cuda *cuda = (const tw_cuda *)device;
-    const bool copied = copies(g), cluster = cuda->capability >= 90;
+    const bool cluster = cuda->capability >= 90;
+    const kind *const first = g->before.size ? computing : copies(g) ? kinds : &gathering;
+    const size_t count = first == computing ? sizeof computing / sizeof *computing
+                         : first == kinds   ? sizeof kinds / sizeof *kinds
+                                            : 1;
     const double sums = (double)row_count(g) * g->oc * sizeof(float);
     choice best = {NULL, 1, cluster, false, 1e30};
-    for (size_t i = 0; i < (copied ? sizeof kinds / sizeof *kinds : 1); i++)
+    for (size_t i = 0; i < count; i++)
         for (size_t j = 0; j < sizeof splits / sizeof *splits; j++) {
-            const kind *how = copied ? &kinds[i] : &gathering;
+            const kind *how = &first[i];
             const int split = splits[j];
             if (how->shared > cuda->shared_bytes || (size_t)split > k_tiles(g) || (cluster && split > MAX_CLUSTER) ||
-                (double)g->groups * split > TW_CUDA_MAX_GRID_YZ || (split > 1 && sums * split > 1e9))
+                (double)g->groups * split > TW_CUDA_MAX_GRID_YZ || (split > 1 && sums * split > 1e9) ||
+                (split > 1 && !cluster && g->before.size)) /* the workspace is the product's alone */
                 continue;
             for (int over = 0; over <= (cluster && split > 1); over++) {
                 double seconds = predict(g, cuda, how, split, over);
@@ -773,6 +922,7 @@ static arguments make_arguments(const tw_mma_gemm *whole, const tw_step *step, c
     p.wide_out = g.out == TW_F32;
     p.whole = p.columns * tw_dtype_bytes(g.out) % 16 == 0;
     p.activation = g.activation;
+    p.before = g.before;
     p.ih = g.ih, p.iw = g.iw, p.sh = g.sh, p.sw = g.sw, p.pt = g.pt, p.pl = g.pl;
     p.dilh = g.dilh, p.dilw = g.dilw, p.kh = g.kh, p.kw = g.kw;
     p.image = (size_t)g.ic * g.ih * g.iw;
@@ -819,7 +969,7 @@ extern "C" tw_status tw_mma_gemm_run(const tw_mma_gemm *g, const tw_step *step, 
     const choice how = choose(g, &queue->device->base);
     arguments p = make_arguments(g, step, how);
     const int type = g->precision == TW_PRECISION_FP16 ? 0 : g->precision == TW_PRECISION_BF16 ? 1 : 2;
-    const kernel multiply = how.how->kernels[goes_straight(g)][type];
+    const kernel multiply = how.how->kernels[g->before.size ? g->before.size == 5 : goes_straight(g)][type];
     const unsigned row_tiles = tw_ceil_div((size_t)p.rows, (size_t)how.how->m);
     tw_cuda_grid grid = {dim3(row_tiles * (unsigned)p.column_tiles, 1, (unsigned)(g->groups * how.split)), THREADS,
                          (size_t)how.how->shared};

@@ -5,7 +5,17 @@
 
 #include "devices/cuda/cuda.h"
 
-/* Sizes as in tw_conv2d. A linear layer is a 1x1 window on n images of one pixel. */
+/* A depthwise layer whose result is the product's input and never stored: `size` x `size` taps on each channel. Its
+ * result is rounded to the precision's own type, as if it had been stored. */
+typedef struct tw_mma_before {
+    int size; /* 3 or 5; 0: there is none */
+    int activation;
+    const float *weights; /* [ky][kx][channel]; to run */
+    const float *bias;    /* or null */
+} tw_mma_before;
+
+/* Sizes as in tw_conv2d. A linear layer is a 1x1 window on n images of one pixel. After a depthwise layer, for which the
+ * window must be 1x1, strides and padding are that layer's, and ih x iw is what it reads. */
 typedef struct tw_mma_gemm {
     tw_precision precision; /* tf32, fp16, bf16 */
     tw_type in;             /* channels-last in the precision's own type, or plain: that type or float32 */
@@ -14,6 +24,7 @@ typedef struct tw_mma_gemm {
     int kh, kw, sh, sw, pt, pl, dilh, dilw;
     int activation;
     bool bias, residual;
+    tw_mma_before before;
 } tw_mma_gemm;
 
 #ifdef __cplusplus
