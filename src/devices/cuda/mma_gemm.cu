@@ -48,7 +48,7 @@ extern "C" {
 
 enum { THREADS = 128, MAX_CLUSTER = 8, OUTSIDE = 1 << 30 };
 /* Blocks that a multiprocessor is to hold of a kernel that computes a: more would leave too few registers for a window. */
-enum { MOST_COMPUTING = 3 };
+enum { MOST_COMPUTING_3 = 3, MOST_COMPUTING_5 = 2 };
 /* 16 bytes of input that such a thread has under way at once, four registers each, where more than a row of taps. */
 enum { MOST_TAPS = 27 };
 
@@ -77,7 +77,14 @@ struct arguments {
     int step_ky, step_kx, step_c; /* 128 bytes of k further */
     tw_divisor pixels, width, by_chunks, by_kw, by_share;
     tw_mma_before before;
+    int ring; /* where its weights go in shared memory */
 };
+
+/* Weights and bias of the channels in 128 bytes of k, by the element's size. */
+static constexpr int slot_bytes(int size, int element)
+{
+    return (size * size + 1) * (TW_MMA_ROW / element) * (int)sizeof(float);
+}
 
 #if __CUDA_ARCH__ >= 800
 
@@ -233,7 +240,7 @@ template <class T, int M> struct straight {
         }
     }
 
-    __device__ void load(const arguments &p, unsigned char *tile, int)
+    template <int> __device__ void load(const arguments &p, unsigned char *tile, int)
     {
         const char *const at = left > 0 ? from : (const char *)p.x;
 #pragma unroll
@@ -271,7 +278,7 @@ template <class T, int M> struct copied {
         }
     }
 
-    __device__ void load(const arguments &p, unsigned char *tile, int)
+    template <int> __device__ void load(const arguments &p, unsigned char *tile, int)
     {
         const int dy = ky < p.kh ? ky * p.dilh : OUTSIDE, dx = kx * p.dilw;
         const unsigned further = ((unsigned)dy * p.iw + dx) * p.pixel_chunks + c;
@@ -297,39 +304,57 @@ template <class T, int M> struct copied {
 };
 
 /* The result of a depthwise layer before, computed: the same chunks and rows as of `copied`, whose window is 1x1 here, and
- * whose first pixel is that of the K x K taps. */
+ * whose first pixel is that of the K x K taps. Weights and bias of a step's channels are copied, in float32, to a slot of a
+ * ring in shared memory: of each tap the first four numbers of all chunks, then in 2-byte types the other four. */
 template <class T, int M, int K> struct computed : copied<T, M> {
     static constexpr int rows = copied<T, M>::rows, numbers = TW_MMA_CHUNK / sizeof(T);
+    static constexpr int slot = slot_bytes(K, sizeof(T)), tap = slot / (K * K + 1), vectors = tap / 16;
     static constexpr int at_once =
         rows * K * K <= MOST_TAPS ? K : 1; /* rows of taps whose inputs are under way together */
+    unsigned char *ring;
+    int begin;
 
     __device__ computed(const arguments &p, int first_row, int group, int k_tile)
-        : copied<T, M>(p, first_row, group, k_tile)
+        : copied<T, M>(p, first_row, group, k_tile), begin(k_tile)
     {
     }
 
-    __device__ static void load_floats(const float *from, float (&to)[numbers])
+    template <int slots> __device__ void ask_taps(const arguments &p, int k_tile)
+    {
+        const int channels = p.pixel_chunks * numbers, first = k_tile * (TW_MMA_ROW / (int)sizeof(T));
+        const unsigned to = tw_shared_address(ring) + (k_tile - begin) % slots * slot;
+        for (int i = threadIdx.x; i < (K * K + 1) * vectors; i += THREADS) {
+            const int which = i / vectors, vector = i % vectors, channel = first + vector * 4;
+            const float *from = which < K * K ? p.before.weights + which * channels : p.before.bias;
+            const bool there = from && channel < channels;
+            const int place = vector % (numbers / 4) * TW_MMA_CHUNKS + vector / (numbers / 4);
+            tw_copy_async(to + which * tap + place * 16, there ? from + channel : p.before.weights, there);
+        }
+    }
+
+    __device__ static void read_tap(const unsigned char *from, float (&to)[numbers])
     {
 #pragma unroll
         for (int i = 0; i < numbers; i += 4) {
-            const float4 v = __ldg((const float4 *)(from + i));
+            const float4 v = *(const float4 *)(from + i / 4 * TW_MMA_ROW);
             to[i] = v.x, to[i + 1] = v.y, to[i + 2] = v.z, to[i + 3] = v.w;
         }
     }
 
-    __device__ void load(const arguments &p, unsigned char *tile, int)
+    template <int slots> __device__ void load(const arguments &p, unsigned char *tile, int k_tile)
     {
-        const bool within = this->ky == 0; /* not beyond the last channel, where there are zeros */
-        const int c = within ? this->c : 0, channel = c * numbers, channels = p.pixel_chunks * numbers;
-        float sums[rows][numbers], start[numbers] = {};
-        if (p.before.bias) load_floats(p.before.bias + channel, start);
+        const bool within = this->ky == 0; /* not beyond the last channel, where weights are zeros too */
+        const unsigned char *taps = ring + (k_tile - begin) % slots * slot + threadIdx.x % TW_MMA_CHUNKS * 16;
+        float sums[rows][numbers], start[numbers];
+        read_tap(taps + K * K * tap, start);
 #pragma unroll
         for (int i = 0; i < rows; i++)
 #pragma unroll
             for (int j = 0; j < numbers; j++) sums[i][j] = start[j];
-#pragma unroll
-        for (int y = 0; y < K; y += at_once) {
+#pragma unroll 1
+        for (int y = 0; y < K; y += at_once, taps += at_once * K * tap) {
             int4 window[at_once][K][rows];
+            const unsigned further = y * p.iw * p.pixel_chunks + this->c;
 #pragma unroll
             for (int ky = 0; ky < at_once; ky++)
 #pragma unroll
@@ -338,7 +363,7 @@ template <class T, int M, int K> struct computed : copied<T, M> {
                     for (int i = 0; i < rows; i++) {
                         const bool there = within && (unsigned)(this->iy[i] + y + ky) < (unsigned)p.ih &&
                                            (unsigned)(this->ix[i] + kx) < (unsigned)p.iw;
-                        const unsigned chunk = this->from[i] + ((y + ky) * p.iw + kx) * p.pixel_chunks + c;
+                        const unsigned chunk = this->from[i] + further + (ky * p.iw + kx) * p.pixel_chunks;
                         window[ky][kx][i] = make_int4(0, 0, 0, 0);
                         if (there) window[ky][kx][i] = *((const int4 *)p.x + chunk);
                     }
@@ -347,7 +372,7 @@ template <class T, int M, int K> struct computed : copied<T, M> {
 #pragma unroll
                 for (int kx = 0; kx < K; kx++) {
                     float weights[numbers];
-                    load_floats(p.before.weights + ((y + ky) * K + kx) * channels + channel, weights);
+                    read_tap(taps + (ky * K + kx) * tap, weights);
 #pragma unroll
                     for (int i = 0; i < rows; i++) {
                         const tw_pack<T> v = tw_pack<T>::load((const T *)&window[ky][kx][i]);
@@ -360,7 +385,7 @@ template <class T, int M, int K> struct computed : copied<T, M> {
         for (int i = 0; i < rows; i++) {
             tw_pack<T> out;
 #pragma unroll
-            for (int j = 0; j < numbers; j++) out.v[j] = within ? tw_activate(sums[i][j], p.before.activation) : 0.0f;
+            for (int j = 0; j < numbers; j++) out.v[j] = tw_activate(sums[i][j], p.before.activation);
             out.store((T *)(tile + this->to + i * (THREADS / TW_MMA_CHUNKS) * TW_MMA_ROW));
         }
         this->advance(p);
@@ -385,7 +410,7 @@ template <class T, int M> struct gathered {
         if (!there) iy = INT_MIN;
     }
 
-    __device__ void load(const arguments &p, unsigned char *tile, int k_tile)
+    template <int> __device__ void load(const arguments &p, unsigned char *tile, int k_tile)
     {
         constexpr int numbers = TW_MMA_CHUNK / sizeof(T);
         for (int chunk = threadIdx.x / M; chunk < TW_MMA_CHUNKS; chunk += THREADS / M) {
@@ -412,6 +437,7 @@ enum source { COPIED, STRAIGHT, GATHERED, COMPUTED_3, COMPUTED_5 };
 
 template <int M_, int N_, int WM_, int WN_, int STAGES_> struct tile {
     static constexpr int M = M_, N = N_, WM = WM_, WN = WN_, stages = STAGES_;
+    static constexpr int slots = 2 * (stages - 1);                            /* of a ring of taps */
     static constexpr int stage = (M + N) * TW_MMA_ROW, bias = stages * stage; /* where the bias lies */
     static constexpr int counter = bias + N * 4, received = counter + 16, shared = counter;
     static constexpr int blocks = 232448 / shared;    /* on a multiprocessor, by 9.0's shared memory */
@@ -427,13 +453,17 @@ typedef tile<16, 128, 16, 32, 4> flat_tile;
 /* Of few tiles each has a multiprocessor to itself, or half of one: more steps under way hide more of a load. */
 typedef tile<64, 64, 32, 32, 6> deep_small_tile;
 typedef tile<64, 32, 32, 16, 8> deep_narrow_tile;
-/* Where a is computed, few rows a block keep the window's latencies few. */
-typedef tile<32, 64, 16, 32, 4> low_tile;
-typedef tile<16, 64, 16, 16, 4> low_flat_tile;
+/* Where a is computed only b is under way; fewer rows a block keep the window's latencies fewer. */
+typedef tile<64, 64, 32, 32, 3> computed_small_tile;
+typedef tile<64, 32, 32, 16, 3> computed_narrow_tile;
+typedef tile<32, 64, 16, 32, 3> computed_low_tile;
+typedef tile<16, 128, 16, 32, 3> computed_flat_tile;
+typedef tile<16, 64, 16, 16, 3> computed_short_tile;
 
 static constexpr int blocks_held(int fit, source from)
 {
-    return from < COMPUTED_3 || fit < MOST_COMPUTING ? fit : MOST_COMPUTING;
+    const int most = from == COMPUTED_3 ? MOST_COMPUTING_3 : from == COMPUTED_5 ? MOST_COMPUTING_5 : fit;
+    return fit < most ? fit : most;
 }
 
 #if __CUDA_ARCH__ >= 800
@@ -468,6 +498,8 @@ __global__ static void __launch_bounds__(THREADS, blocks_held(Tile::blocks, from
     const int group = blockIdx.z / p.split, part = blockIdx.z - group * p.split;
     const int begin = p.k_tiles * part / p.split, end = p.k_tiles * (part + 1) / p.split;
 
+    constexpr bool computes = from >= COMPUTED_3;
+    constexpr bool light = Tile::light && (!computes || M < 64); /* there, registers are full of windows */
     const bool other_out = sizeof(T) < sizeof(float) && p.wide_out;
 
     /* What this block will store: its tile, or of a cluster's tile a share of the rows. */
@@ -520,6 +552,12 @@ __global__ static void __launch_bounds__(THREADS, blocks_held(Tile::blocks, from
                         there ? p.bias + group * p.columns + first_column + thread : (const float *)p.w, there);
     }
 
+    if constexpr (computes) { /* a group of their own, which is waited for before the first of a */
+        a_rows.ring = shared + p.ring;
+        for (int s = 0; s < Tile::slots; s++)
+            if (begin + s < end) a_rows.template ask_taps<Tile::slots>(p, begin + s);
+        tw_copy_commit();
+    }
     for (int s = 0; s < stages - 1; s++)
         if (begin + s < end) load_b(s, begin + s);
     if (p.ahead) { /* what the first stages leave of b's rows, shared by the tiles that read them */
@@ -533,14 +571,18 @@ __global__ static void __launch_bounds__(THREADS, blocks_held(Tile::blocks, from
         }
     }
     if (p.cluster) tw_cluster_wait();
+    if constexpr (computes) {
+        tw_copy_wait<0>();
+        __syncthreads();
+    }
     tw_cuda_wait();
     tw_cuda_release();
     for (int s = 0; s < stages - 1; s++) {
-        if (begin + s < end) a_rows.load(p, shared + s * Tile::stage, begin + s);
+        if (begin + s < end) a_rows.template load<Tile::slots>(p, shared + s * Tile::stage, begin + s);
         tw_copy_commit();
     }
     emitter<T, N> out;
-    if constexpr (Tile::light)
+    if constexpr (light)
         if (!other_out) out.ask(p, f, 0);
 
     /* A warp's WM x WN of the tile. Lanes' addresses for ldmatrix: a's four matrices are rows 0..7 and 8..15 of the
@@ -569,8 +611,12 @@ __global__ static void __launch_bounds__(THREADS, blocks_held(Tile::blocks, from
         __syncthreads();
         const int next = k_tile + stages - 1, free_stage = stage == 0 ? stages - 1 : stage - 1;
         if (next < end) {
-            a_rows.load(p, shared + free_stage * Tile::stage, next);
-            load_b(free_stage, next);
+            if constexpr (computes) { /* first what takes no time to ask for */
+                load_b(free_stage, next);
+                if (next + stages - 1 < end) a_rows.template ask_taps<Tile::slots>(p, next + stages - 1);
+            }
+            a_rows.template load<Tile::slots>(p, shared + free_stage * Tile::stage, next);
+            if constexpr (!computes) load_b(free_stage, next);
         }
         tw_copy_commit();
         read(0, stage, 0);
@@ -592,7 +638,7 @@ __global__ static void __launch_bounds__(THREADS, blocks_held(Tile::blocks, from
     emitter<float, N> wide;
     if (other_out)
         wide.ask(p, f, 0);
-    else if constexpr (!Tile::light)
+    else if constexpr (!light)
         out.ask(p, f, 0);
     const int in_tile = warp_column + lane % 4 * 2;
     if (p.cluster) {
@@ -669,8 +715,9 @@ static const kind gathering = {
             KERNELS(Tile, COMPUTED_3), KERNELS(Tile, COMPUTED_5)                                                       \
         }                                                                                                              \
     }
-static const kind computing[] = {COMPUTING(small_tile), COMPUTING(narrow_tile), COMPUTING(flat_tile),
-                                 COMPUTING(low_tile), COMPUTING(low_flat_tile)};
+static const kind computing[] = {COMPUTING(computed_small_tile), COMPUTING(computed_narrow_tile),
+                                 COMPUTING(computed_low_tile), COMPUTING(computed_flat_tile),
+                                 COMPUTING(computed_short_tile)};
 #undef COMPUTING
 #undef KERNELS
 
@@ -727,6 +774,12 @@ static size_t received_bytes(const kind *how, int split)
     return tw_ceil_div((size_t)how->m, (size_t)split) * (size_t)split * how->n * sizeof(float);
 }
 
+/* Behind all that: the ring of taps. */
+static size_t ring_bytes(const tw_mma_gemm *g, const kind *how)
+{
+    return g->before.size ? 2 * (how->stages - 1) * slot_bytes(g->before.size, (int)element(g)) : 0;
+}
+
 /* Whatever the split is: shares are rounded up to whole rows. */
 static size_t most_received_bytes(const kind *how)
 {
@@ -769,10 +822,11 @@ static double predict(const tw_mma_gemm *g, const tw_cuda *cuda, const kind *how
     const double rows = ceil((double)row_count(g) / how->m);
     const double blocks = rows * ceil((double)(g->oc / g->groups) / how->n) * g->groups;
     const double steps = ceil((double)k_tiles(g) / split);
-    const double shared = how->shared + (cluster && !over ? received_bytes(how, split) : 0) + (cluster ? COUNTER : 0);
+    const double shared = how->shared + (cluster && !over ? received_bytes(how, split) : 0) + (cluster ? COUNTER : 0) +
+                          ring_bytes(g, how);
     const bool computed = g->before.size > 0;
     const double held = fmax(1, floor((cuda->shared_bytes + 1024.0) / (shared + 1024.0)));
-    const double fit = computed ? fmin(held, MOST_COMPUTING) : held;
+    const double fit = computed ? fmin(held, g->before.size == 3 ? MOST_COMPUTING_3 : MOST_COMPUTING_5) : held;
     const double each = ceil(cluster ? blocks / clusters_at_once(cuda, split) : blocks * split / cuda->multiprocessors);
     const double multiply = 2.0 * how->m * how->n * (TW_MMA_ROW / 2) / r.tensor; /* half the numbers, half the rate */
     const double apply = computed ? applying(g, r, how->m) : 0;
@@ -811,8 +865,9 @@ static choice choose(const tw_mma_gemm *g, const tw_device *device)
         for (size_t j = 0; j < sizeof splits / sizeof *splits; j++) {
             const kind *how = &first[i];
             const int split = splits[j];
-            if (how->shared > cuda->shared_bytes || (size_t)split > k_tiles(g) || (cluster && split > MAX_CLUSTER) ||
-                (double)g->groups * split > TW_CUDA_MAX_GRID_YZ || (split > 1 && sums * split > 1e9) ||
+            if (how->shared + ring_bytes(g, how) > (size_t)cuda->shared_bytes || (size_t)split > k_tiles(g) ||
+                (cluster && split > MAX_CLUSTER) || (double)g->groups * split > TW_CUDA_MAX_GRID_YZ ||
+                (split > 1 && sums * split > 1e9) ||
                 (split > 1 && !cluster && g->before.size)) /* the workspace is the product's alone */
                 continue;
             for (int over = 0; over <= (cluster && split > 1); over++) {
@@ -973,7 +1028,7 @@ extern "C" tw_status tw_mma_gemm_run(const tw_mma_gemm *g, const tw_step *step, 
     const unsigned row_tiles = tw_ceil_div((size_t)p.rows, (size_t)how.how->m);
     tw_cuda_grid grid = {dim3(row_tiles * (unsigned)p.column_tiles, 1, (unsigned)(g->groups * how.split)), THREADS,
                          (size_t)how.how->shared};
-    if (how.cluster) grid.most = how.how->shared + most_received_bytes(how.how);
+    if (how.cluster) grid.most = how.how->shared + most_received_bytes(how.how) + ring_bytes(g, how.how);
     if (how.split > 1 && !how.cluster) return run_in_parts(multiply, grid, p, step, queue);
     p.cluster = how.split > 1;
     p.over = how.over;
@@ -983,5 +1038,7 @@ extern "C" tw_status tw_mma_gemm_run(const tw_mma_gemm *g, const tw_step *step, 
         grid.cluster = (unsigned)how.split;
         grid.shared += COUNTER + (how.over ? 0 : received_bytes(how.how, how.split));
     }
+    p.ring = (int)grid.shared;
+    grid.shared += ring_bytes(g, how.how);
     return tw_cuda_launch(queue, multiply, grid, p);
 }
