@@ -1,89 +1,10 @@
 /* Layers that one launch runs together: their results are those of the same layers one by one, to the bit, and those of
  * the reference on the CPU within the precision. On a GPU that has the designs called `small`; skipped elsewhere. */
+#include "execution.h"
 #include "test.h"
-#include "tilewise.h"
-
-#include <math.h>
 
 static tw_error error;
 static tw_device *cpu, *gpu;
-
-/* Fills with numbers between -1 and 1. */
-static void fill(tw_tensor *tensor, size_t count)
-{
-    uint32_t state = 12345;
-    for (size_t i = 0; i < count; i++) {
-        state = state * 1664525u + 1013904223u;
-        ((float *)tensor->data)[i] = (float)(int32_t)state * 0x1p-31f;
-    }
-}
-
-static size_t elements(const tw_shape *shape)
-{
-    size_t count = 1;
-    for (int i = 0; i < shape->rank; i++) count *= (size_t)shape->dims[i];
-    return count;
-}
-
-typedef struct execution {
-    tw_plan *plan;
-    tw_run *run;
-    tw_tensor in, out;
-    size_t count; /* of out */
-} execution;
-
-static void close_execution(execution *e)
-{
-    if (e->run) tw_run_release(e->run);
-    if (e->plan) tw_plan_release(e->plan);
-    tw_tensor_free(&e->in);
-    tw_tensor_free(&e->out);
-}
-
-static bool open_execution(tw_graph *graph, tw_device *device, const tw_plan_desc *desc, execution *e)
-{
-    tw_shape in, out;
-    *e = (execution){0};
-    bool fine = tw_plan_create(graph, device, desc, &e->plan, &error) == TW_OK &&
-                tw_run_create(e->plan, &e->run, &error) == TW_OK &&
-                tw_plan_input_shape(e->plan, 0, &in, &error) == TW_OK &&
-                tw_plan_output_shape(e->plan, 0, &out, &error) == TW_OK &&
-                tw_tensor_create(TW_F32, &in, &e->in, &error) == TW_OK &&
-                tw_tensor_create(TW_F32, &out, &e->out, &error) == TW_OK;
-    if (!fine) {
-        test_fail(__FILE__, __LINE__, "%s", error.message);
-        close_execution(e);
-        return false;
-    }
-    e->count = elements(&out);
-    fill(&e->in, elements(&in));
-    return true;
-}
-
-/* The largest difference over the largest value; NaN where one is. */
-static double difference(const float *a, const float *b, size_t count)
-{
-    double most = 0, scale = 1e-30;
-    for (size_t i = 0; i < count; i++) {
-        double d = fabs((double)a[i] - b[i]), s = fabs((double)b[i]);
-        if (!(d <= most)) most = d;
-        if (s > scale) scale = s;
-    }
-    return most / scale;
-}
-
-static size_t launches(const tw_plan *plan)
-{
-    tw_plan_info info;
-    size_t count = 0;
-    tw_plan_describe(plan, &info);
-    for (size_t i = 0; i < info.steps; i++) {
-        tw_step_info step;
-        tw_plan_step(plan, i, &step);
-        count += step.launch == i;
-    }
-    return count;
-}
 
 static void compare(execution *e, execution *reference, double tolerance)
 {
@@ -94,7 +15,7 @@ static void compare(execution *e, execution *reference, double tolerance)
     CHECK(first && info.steps <= 64);
     CHECK_MSG(tw_run_execute(e->run, &e->in, &e->out, &error) == TW_OK, "%s", error.message);
     CHECK_MSG(tw_run_execute(reference->run, &reference->in, &reference->out, &error) == TW_OK, "%s", error.message);
-    double off = difference(e->out.data, reference->out.data, e->count);
+    double off = execution_difference(e->out.data, reference->out.data, e->count);
     CHECK_MSG(off <= tolerance, "off by %.2g of the scale, expected at most %.2g", off, tolerance);
     memcpy(first, e->out.data, e->count * sizeof *first);
     memset(e->out.data, 0xff, e->count * sizeof *first);
@@ -112,15 +33,15 @@ static void check_graph(tw_graph *graph, const tw_plan_desc *desc, size_t expect
     static const double tolerances[] = {1e-5, 1e-5, 4e-3, 3e-2};
     execution e, reference;
     const tw_plan_desc plain = {.batch = desc->batch, .designs = "reference", .no_fusion = true};
-    if (!open_execution(graph, gpu, desc, &e)) return;
-    size_t found = launches(e.plan);
+    if (!execution_open(graph, gpu, desc, &e)) return;
+    size_t found = execution_launches(e.plan);
     if (expected && found != expected)
         test_fail(__FILE__, __LINE__, "%zu launches, expected %zu", found, expected);
-    else if (open_execution(graph, cpu, &plain, &reference)) {
+    else if (execution_open(graph, cpu, &plain, &reference)) {
         compare(&e, &reference, tolerances[desc->precision]);
-        close_execution(&reference);
+        execution_close(&reference);
     }
-    close_execution(&e);
+    execution_close(&e);
 }
 
 static tw_graph *initialised(tw_graph *graph)
@@ -195,7 +116,7 @@ static void named_designs_stay(void)
 {
     tw_graph *graph = is_here() ? lenet5() : NULL;
     execution e;
-    if (!graph || !open_execution(graph, gpu, &(tw_plan_desc){.designs = "conv2d=naive"}, &e)) return;
+    if (!graph || !execution_open(graph, gpu, &(tw_plan_desc){.designs = "conv2d=naive"}, &e)) return;
     tw_plan_info info;
     tw_plan_describe(e.plan, &info);
     for (size_t i = 0; i < info.steps; i++) {
@@ -204,7 +125,7 @@ static void named_designs_stay(void)
         if (strcmp(step.op, "conv2d") == 0) CHECK_STR(step.design, "naive");
         if (strcmp(step.op, "conv2d") == 0) CHECK(step.launch == i);
     }
-    close_execution(&e);
+    execution_close(&e);
     check_graph(graph, &(tw_plan_desc){.batch = 2, .designs = "conv2d=naive"}, 0);
     tw_graph_release(graph);
 }
@@ -267,20 +188,20 @@ static void kept_values_are_written(void)
     if (!graph) return;
     const tw_plan_desc desc = {.batch = 2, .designs = "small", .keep_values = true, .no_fusion = true};
     const tw_plan_desc plain = {.batch = 2, .designs = "reference", .keep_values = true, .no_fusion = true};
-    if (!open_execution(graph, gpu, &desc, &e) || !open_execution(graph, cpu, &plain, &reference)) return;
+    if (!execution_open(graph, gpu, &desc, &e) || !execution_open(graph, cpu, &plain, &reference)) return;
     CHECK(tw_run_execute(e.run, &e.in, &e.out, &error) == TW_OK);
     CHECK(tw_run_execute(reference.run, &reference.in, &reference.out, &error) == TW_OK);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         tw_tensor is, expected;
         CHECK_MSG(tw_run_value(e.run, names[i], &is, &error) == TW_OK, "%s", error.message);
         CHECK_MSG(tw_run_value(reference.run, names[i], &expected, &error) == TW_OK, "%s", error.message);
-        double off = difference(is.data, expected.data, elements(&is.shape));
+        double off = execution_difference(is.data, expected.data, execution_elements(&is.shape));
         CHECK_MSG(off <= 1e-5, "%s is off by %.2g of its scale", names[i], off);
         tw_tensor_free(&is);
         tw_tensor_free(&expected);
     }
-    close_execution(&e);
-    close_execution(&reference);
+    execution_close(&e);
+    execution_close(&reference);
     tw_graph_release(graph);
 }
 

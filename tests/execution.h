@@ -1,0 +1,25 @@
+/* A graph planned for a device and a run of it, with tensors for its first input and output: for tests that compare devices. */
+#ifndef TESTS_EXECUTION_H
+#define TESTS_EXECUTION_H
+
+#include "tilewise.h"
+
+#include <stdbool.h>
+
+typedef struct execution {
+    tw_plan *plan;
+    tw_run *run;
+    tw_tensor in, out;
+    size_t count; /* of out */
+} execution;
+
+/* The input is filled with numbers between -1 and 1, always the same. False: the running case has failed. */
+bool execution_open(tw_graph *graph, tw_device *device, const tw_plan_desc *desc, execution *e);
+void execution_close(execution *e);
+
+size_t execution_elements(const tw_shape *shape);
+size_t execution_launches(const tw_plan *plan);
+/* The largest difference over the largest value; NaN where one is. */
+double execution_difference(const float *a, const float *b, size_t count);
+
+#endif
