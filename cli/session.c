@@ -89,6 +89,7 @@ void cli_tell_launches(const tw_plan *plan, const char *model)
 {
     tw_plan_info info;
     tw_step_info first, last;
+    size_t pairs = 0;
     tw_plan_describe(plan, &info);
     for (size_t i = 0, next; i < info.steps; i = next) {
         tw_plan_step(plan, i, &first);
@@ -99,9 +100,13 @@ void cli_tell_launches(const tw_plan *plan, const char *model)
             if (step.launch != first.launch) break;
             last = step;
         }
-        if (next - i > 1)
+        pairs += next - i == 2;
+        if (next - i > 2)
             cli_note("%s: %s to %s, %zu layers, run as one launch", model, first.name, last.name, next - i);
     }
+    if (pairs)
+        cli_note("%s: %zu %s", model, pairs,
+                 pairs == 1 ? "pair of layers runs as one launch" : "pairs of layers run as one launch each");
 }
 
 bool cli_ends_in_softmax(const tw_plan *plan)

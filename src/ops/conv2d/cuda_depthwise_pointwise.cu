@@ -53,11 +53,12 @@ static bool supports(const tw_problem *problem, const tw_device *device, const c
  * at stride 1 or 2. */
 static bool can_follow(const tw_problem *before, const tw_problem *problem, const tw_device *device)
 {
-    const tw_conv2d *p = (const tw_conv2d *)before->params;
+    const tw_conv2d *p = (const tw_conv2d *)before->params, *q = (const tw_conv2d *)problem->params;
     const tw_type in = before->in[0], own = problem->in[0];
     if (strcmp(before->op->name, "conv2d") != 0 || p->has_residual || p->groups != p->ic || p->oc != p->ic)
         return false;
     if ((p->kh != 3 && p->kh != 5) || p->kw != p->kh || p->sw != p->sh || p->dilh != 1 || p->dilw != 1) return false;
+    if (p->n != q->n || p->oc != q->ic || p->oh != q->ih || p->ow != q->iw) return false; /* reshaped */
     if (in.layout != own.layout || in.dtype != own.dtype || before->out.layout != own.layout) return false;
     const char *reason;
     const tw_mma_gemm g = pair_of(before, problem);
