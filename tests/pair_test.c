@@ -59,6 +59,7 @@ static bool is_paired(const tw_plan *plan, char *design, size_t capacity)
     for (size_t i = 0; i < info.steps; i++) {
         tw_step_info step;
         tw_plan_step(plan, i, &step);
+        if (strcmp(step.op, "conv2d") != 0) continue; /* a reorder has its value's name */
         if (strcmp(step.name, "depthwise") == 0) launch = step.launch;
         if (strcmp(step.name, "project") != 0) continue;
         paired = step.launch == launch;
