@@ -25,26 +25,29 @@ void execution_close(execution *e)
     if (e->run) tw_run_release(e->run);
     if (e->plan) tw_plan_release(e->plan);
     tw_tensor_free(&e->in);
-    tw_tensor_free(&e->out);
+    for (size_t i = 0; i < 2; i++) tw_tensor_free(&e->out[i]);
 }
 
 bool execution_open(tw_graph *graph, tw_device *device, const tw_plan_desc *desc, execution *e)
 {
     tw_shape in, out;
+    tw_graph_info info;
     tw_error error = {0};
     *e = (execution){0};
     bool fine = tw_plan_create(graph, device, desc, &e->plan, &error) == TW_OK &&
                 tw_run_create(e->plan, &e->run, &error) == TW_OK &&
                 tw_plan_input_shape(e->plan, 0, &in, &error) == TW_OK &&
-                tw_plan_output_shape(e->plan, 0, &out, &error) == TW_OK &&
-                tw_tensor_create(TW_F32, &in, &e->in, &error) == TW_OK &&
-                tw_tensor_create(TW_F32, &out, &e->out, &error) == TW_OK;
+                tw_tensor_create(TW_F32, &in, &e->in, &error) == TW_OK;
+    tw_graph_describe(graph, &info);
+    for (size_t i = 0; fine && i < info.outputs; i++)
+        fine = tw_plan_output_shape(e->plan, i, &out, &error) == TW_OK &&
+               tw_tensor_create(TW_F32, &out, &e->out[i], &error) == TW_OK;
     if (!fine) {
         test_fail(__FILE__, __LINE__, "%s", error.message);
         execution_close(e);
         return false;
     }
-    e->count = execution_elements(&out);
+    e->count = execution_elements(&e->out[0].shape);
     fill(&e->in, execution_elements(&in));
     return true;
 }

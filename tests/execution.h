@@ -1,4 +1,5 @@
-/* A graph planned for a device and a run of it, with tensors for its first input and output: for tests that compare devices. */
+/* A graph planned for a device and a run of it, with tensors for its first input and its outputs, of which there are
+ * at most two: for tests that compare devices. */
 #ifndef TESTS_EXECUTION_H
 #define TESTS_EXECUTION_H
 
@@ -9,8 +10,8 @@
 typedef struct execution {
     tw_plan *plan;
     tw_run *run;
-    tw_tensor in, out;
-    size_t count; /* of out */
+    tw_tensor in, out[2];
+    size_t count; /* of the first output */
 } execution;
 
 /* The input is filled with numbers between -1 and 1, always the same. False: the running case has failed. */

@@ -13,17 +13,17 @@ static void compare(execution *e, execution *reference, double tolerance)
     float *first = malloc(e->count * sizeof *first);
     tw_plan_describe(e->plan, &info);
     CHECK(first && info.steps <= 64);
-    CHECK_MSG(tw_run_execute(e->run, &e->in, &e->out, &error) == TW_OK, "%s", error.message);
-    CHECK_MSG(tw_run_execute(reference->run, &reference->in, &reference->out, &error) == TW_OK, "%s", error.message);
-    double off = execution_difference(e->out.data, reference->out.data, e->count);
+    CHECK_MSG(tw_run_execute(e->run, &e->in, e->out, &error) == TW_OK, "%s", error.message);
+    CHECK_MSG(tw_run_execute(reference->run, &reference->in, reference->out, &error) == TW_OK, "%s", error.message);
+    double off = execution_difference(e->out[0].data, reference->out[0].data, e->count);
     CHECK_MSG(off <= tolerance, "off by %.2g of the scale, expected at most %.2g", off, tolerance);
-    memcpy(first, e->out.data, e->count * sizeof *first);
-    memset(e->out.data, 0xff, e->count * sizeof *first);
-    CHECK_MSG(tw_run_execute(e->run, &e->in, &e->out, &error) == TW_OK, "%s", error.message);
-    CHECK_MSG(memcmp(first, e->out.data, e->count * sizeof *first) == 0, "the second run differs from the first");
-    memset(e->out.data, 0xff, e->count * sizeof *first);
-    CHECK_MSG(tw_run_profile(e->run, &e->in, &e->out, seconds, &error) == TW_OK, "%s", error.message);
-    CHECK_MSG(memcmp(first, e->out.data, e->count * sizeof *first) == 0, "layers one by one differ from one launch");
+    memcpy(first, e->out[0].data, e->count * sizeof *first);
+    memset(e->out[0].data, 0xff, e->count * sizeof *first);
+    CHECK_MSG(tw_run_execute(e->run, &e->in, e->out, &error) == TW_OK, "%s", error.message);
+    CHECK_MSG(memcmp(first, e->out[0].data, e->count * sizeof *first) == 0, "the second run differs from the first");
+    memset(e->out[0].data, 0xff, e->count * sizeof *first);
+    CHECK_MSG(tw_run_profile(e->run, &e->in, e->out, seconds, &error) == TW_OK, "%s", error.message);
+    CHECK_MSG(memcmp(first, e->out[0].data, e->count * sizeof *first) == 0, "layers one by one differ from one launch");
     free(first);
 }
 
@@ -189,8 +189,8 @@ static void kept_values_are_written(void)
     const tw_plan_desc desc = {.batch = 2, .designs = "small", .keep_values = true, .no_fusion = true};
     const tw_plan_desc plain = {.batch = 2, .designs = "reference", .keep_values = true, .no_fusion = true};
     if (!execution_open(graph, gpu, &desc, &e) || !execution_open(graph, cpu, &plain, &reference)) return;
-    CHECK(tw_run_execute(e.run, &e.in, &e.out, &error) == TW_OK);
-    CHECK(tw_run_execute(reference.run, &reference.in, &reference.out, &error) == TW_OK);
+    CHECK(tw_run_execute(e.run, &e.in, e.out, &error) == TW_OK);
+    CHECK(tw_run_execute(reference.run, &reference.in, reference.out, &error) == TW_OK);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         tw_tensor is, expected;
         CHECK_MSG(tw_run_value(e.run, names[i], &is, &error) == TW_OK, "%s", error.message);
