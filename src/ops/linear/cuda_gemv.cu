@@ -1,12 +1,12 @@
-/* linear, gemv on CUDA: for few images, where reading w bounds everything; w crosses device memory once for each 8 of them.
- * On tensor cores, where the precision has them (cuda_gemv_mma.cuh): w packed in the order of their registers, in fp16 and
- * bf16 to half of its bytes, in tf32 to 19/32.
+/* linear, gemv on CUDA: for few images, where reading w bounds everything; w crosses device memory once for each 8
+ * of them. On tensor cores, where the precision has them (cuda_gemv_mma.cuh): w packed in the order of their
+ * registers, in fp16 and bf16 to half of its bytes, in tf32 to 19/32.
  *
- * Otherwise, in fp32 and on devices before 8.0, a block of 128 threads computes ROWS output features for up to 8 images: it
- * streams those rows of w, 16 bytes a thread where rows are aligned, multiplies each number with the same place of every
- * image (x lies in L1 and L2), and adds up by shuffles and shared memory; fp16 is packed, fp32 read as it lies. Two rows
- * a block double the loads in flight and halve the reads of x, where there are features enough to fill the device all the
- * same.
+ * Otherwise, in fp32 and on devices before 8.0, a block of 128 threads computes ROWS output features for up to 8
+ * images: it streams those rows of w, 16 bytes a thread where rows are aligned, multiplies each number with the same
+ * place of every image (x lies in L1 and L2), and adds up by shuffles and shared memory; fp16 is packed, fp32 read
+ * as it lies. Two rows a block double the loads in flight and halve the reads of x, where there are features enough
+ * to fill the device all the same.
  *
  * Weights that fit into L2 are on their way there before the layer before has ended. */
 #include "ops/linear/cuda_gemv_mma.cuh"
@@ -119,7 +119,7 @@ template <class T, class Out, int ROWS> static tw_status launch_rows(const tw_st
 template <class T, class Out, int TILES> static tw_status launch_tiles(const tw_step *step, tw_queue *queue)
 {
     const auto enqueue = [&](const tw_linear &p, unsigned blocks, const T *x, Out *y) {
-        const tw_cuda_grid grid = {dim3(blocks), TW_GEMV_WARPS * 32};
+        const tw_cuda_grid grid = {dim3(blocks), TW_GEMV_WARPS / TILES * 32};
         return tw_cuda_launch(queue, tw_gemv_mma<T, Out, TILES>, grid, p, x, (const uint8_t *)step->packed,
                               (const float *)step->in[2], y);
     };
@@ -136,17 +136,13 @@ static bool on_tensor_cores(const tw_problem *problem, const tw_device *device)
     return problem->precision != TW_PRECISION_FP32 && ((const tw_cuda *)device)->capability >= 80;
 }
 
-static bool has_many_features(const tw_problem *problem)
-{
-    return ((const tw_linear *)problem->params)->oc >= MANY_FEATURES;
-}
-
 template <class T, class Out> static tw_status launch_as(const tw_step *step, tw_queue *queue)
 {
-    const bool many = has_many_features(step->problem);
-    if (on_tensor_cores(step->problem, &queue->device->base))
-        return many ? launch_tiles<T, Out, 2>(step, queue) : launch_tiles<T, Out, 1>(step, queue);
-    return many ? launch_rows<T, Out, 2>(step, queue) : launch_rows<T, Out, 1>(step, queue);
+    const tw_linear *p = (const tw_linear *)step->problem->params;
+    if (!on_tensor_cores(step->problem, &queue->device->base))
+        return p->oc >= MANY_FEATURES ? launch_rows<T, Out, 2>(step, queue) : launch_rows<T, Out, 1>(step, queue);
+    return tw_gemv_tiles_a_block(p, queue->device) == 2 ? launch_tiles<T, Out, 2>(step, queue)
+                                                        : launch_tiles<T, Out, 1>(step, queue);
 }
 
 static tw_status run(const tw_step *step, tw_queue *queue)
@@ -188,8 +184,8 @@ static void pack(const tw_problem *problem, const tw_device *device, const void 
     for (size_t i = 0; i < (size_t)p->ic * p->oc; i++) tw_write_element(packed, dtype, i, w[i]);
 }
 
-/* Of tensor cores: all weights at the bandwidth, or what a warp waits for its pieces, one after the other, in as many rounds
- * as blocks need. */
+/* Of tensor cores: all weights at the bandwidth, or what a warp waits for its pieces, one after the other, in as
+ * many rounds as blocks need. */
 static double cost(const tw_problem *problem, const tw_device *device)
 {
     const tw_linear *p = (const tw_linear *)problem->params;
@@ -198,10 +194,10 @@ static double cost(const tw_problem *problem, const tw_device *device)
         const double weights = (double)p->ic * p->oc * (is_narrow(problem) ? 2 : 4) * launches;
         return tw_cuda_seconds(device, problem->op->flops(p), 0.2, weights * 1.1, (int)launches);
     }
-    const int tiles = has_many_features(problem) ? 2 : 1, resident = 3 - tiles;
-    const size_t places = (size_t)((const tw_cuda *)device)->multiprocessors * resident;
-    const double rounds = tw_ceil_div(tw_gemv_tiles(p), tiles * places);
-    const double waiting = rounds * tw_ceil_div(tw_gemv_pieces(p), TW_GEMV_WARPS) * 0.7e-6;
+    const tw_cuda *cuda = (const tw_cuda *)device;
+    const int tiles = tw_gemv_tiles_a_block(p, cuda);
+    const double rounds = tw_ceil_div(tw_gemv_tiles(p), (size_t)tiles * cuda->multiprocessors);
+    const double waiting = rounds * tw_ceil_div(tw_gemv_pieces(p), TW_GEMV_WARPS / tiles) * 0.7e-6;
     const double reading = 1.1 * (double)tw_gemv_bytes(p, problem->precision) / device->info.peak_bytes;
     return launches * (1.5e-6 + fmax(reading, waiting));
 }

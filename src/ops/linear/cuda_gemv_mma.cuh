@@ -1,21 +1,22 @@
-/* linear's gemv on tensor cores, for tf32, fp16 and bf16 from compute capability 8.0: up to 8 images are the 8 columns
- * of mma.sync, 16 output features its rows, and weights go from memory straight into the registers that it wants them
- * in.
+/* linear's gemv on tensor cores, for tf32, fp16 and bf16 from compute capability 8.0: up to 8 images are the 8
+ * columns of mma.sync, 16 output features its rows, and weights go from memory straight into the registers that it
+ * wants them in.
  *
  * Weights are packed in pieces of 16 features by 64 k, in the order in which a warp reads one: four times 16 bytes a
- * lane, 8 numbers' 16 high bits each. Lane l holds rows l / 4 and 8 further, and of the 64 k the 16 that make whole 16
- * bytes of x for lane l % 4; since a sum may run in any order, x is read as it lies, and once for 16 features. In fp16
- * and bf16 these are the weights. In tf32, which has 19 bits, 12 more bytes a lane hold the other 3 bits of its 32
- * numbers: 19/32 of what float32 takes from memory, rounded to nearest once. Three bits lie at the top of some byte of
- * a word after at most one shift for four numbers, and then one permutation of bytes makes a float: 41 instructions
- * for 32 weights, and 8 mma. What else it leaves in the lower 13 bits the tensor core drops.
+ * lane, 8 numbers' 16 high bits each. Lane l holds rows l / 4 and 8 further, and of the 64 k the 16 that make whole
+ * 16 bytes of x for lane l % 4; since a sum may run in any order, x is read as it lies, and once for 16 features. In
+ * fp16 and bf16 these are the weights. In tf32, which has 19 bits, 12 more bytes a lane hold the other 3 bits of its
+ * 32 numbers: 19/32 of what float32 takes from memory, rounded to nearest once. Three bits lie at the top of some
+ * byte of a word after at most one shift for four numbers, and then one permutation of bytes makes a float: 41
+ * instructions for 32 weights, and 8 mma. What else it leaves in the lower 13 bits the tensor core drops.
  *
- * A block of 16 warps computes TILES * 16 features. Its warps take pieces of k in turn, each with its own sums, which
- * are added in order through shared memory. Two tiles a block, where there are features enough for all
- * multiprocessors, halve the reads of x from L2: 1 byte for 8 images and a weight. Memory bounds it: an H100 has issue
- * slots for some 24 instructions a weight in the time that 19 bits take to arrive, and this takes about 2. The warps
- * of a multiprocessor ask for 78 KB at once (64 in the 2-byte types), three times what hides memory's latency; so all
- * blocks of 4096 features run at once, and those that are served faster and end earlier leave enough requests to keep
+ * A block of 32 warps computes a tile of 16 features, or one of 16 warps two tiles, where there are more tiles than
+ * multiprocessors; that halves the reads of x from L2, to 1 byte for 8 images and a weight. Warps take pieces of k
+ * in turn, each with its own sums, which are added in order through shared memory. Each loads its first piece before
+ * the layer before has ended. Memory bounds it: an H100 has issue slots for some 24 instructions a weight in the
+ * time that 19 bits take to arrive, and this takes 3 (2 in the 2-byte types), for one image or eight. The warps of a
+ * multiprocessor ask for 78 KB at once (64 in the 2-byte types), three times what hides memory's latency; so all
+ * blocks of 4096 features run at once, and as those that are served faster end, the others' requests still keep
  * memory busy. */
 #ifndef TW_OPS_LINEAR_CUDA_GEMV_MMA_CUH
 #define TW_OPS_LINEAR_CUDA_GEMV_MMA_CUH
@@ -31,7 +32,7 @@ enum {
     TW_GEMV_FEATURES = 16, /* of a tile */
     TW_GEMV_K = 64,        /* of a piece */
     TW_GEMV_IMAGES = 8,
-    TW_GEMV_WARPS = 16,
+    TW_GEMV_WARPS = 32,         /* of a multiprocessor, divided by the tiles of a block */
     TW_GEMV_HIGH = 4 * 32 * 16, /* bytes of a piece: the 16 high bits of each number */
     TW_GEMV_LOW = 3 * 32 * 4    /* and in tf32 the 3 low ones: three words of each lane */
 };
@@ -47,6 +48,12 @@ static inline size_t tw_gemv_tiles(const tw_linear *p)
     return tw_ceil_div((size_t)p->oc, TW_GEMV_FEATURES);
 }
 
+/* Two where blocks of one would not all run at once. */
+static inline int tw_gemv_tiles_a_block(const tw_linear *p, const tw_cuda *cuda)
+{
+    return tw_gemv_tiles(p) > (size_t)cuda->multiprocessors ? 2 : 1;
+}
+
 static inline size_t tw_gemv_pieces(const tw_linear *p)
 {
     return tw_ceil_div((size_t)p->ic, TW_GEMV_K);
@@ -60,8 +67,8 @@ static inline size_t tw_gemv_bytes(const tw_linear *p, tw_precision precision)
 
 /* ---- packing ---- */
 
-/* A lane's three words as bytes: bits 5 to 7 of byte b of word w are of group w, bits 2 to 4 of group 3 + w. Of groups 6 and
- * 7, bits 0 and 1 of words 0 and 1 have the upper two, bits 1 and 0 of word 2 the third. */
+/* A lane's three words as bytes: bits 5 to 7 of byte b of word w are of group w, bits 2 to 4 of group 3 + w. Of
+ * groups 6 and 7, bits 0 and 1 of words 0 and 1 have the upper two, bits 1 and 0 of word 2 the third. */
 static inline void tw_gemv_pack_low(uint8_t *low, size_t lane, unsigned group, unsigned byte, unsigned bits)
 {
     const auto at = [&](unsigned word) -> uint8_t & { return low[(word * 32 + lane) * 4 + byte]; };
@@ -193,29 +200,29 @@ __device__ static inline void tw_gemv_multiply(float (&sum)[4], const tw_gemv_we
 #endif
 
 template <class T, class Out, int TILES>
-__global__ static void __launch_bounds__(TW_GEMV_WARPS * 32, 3 - TILES)
+__global__ static void __launch_bounds__(TW_GEMV_WARPS / TILES * 32, 1)
     tw_gemv_mma(tw_linear p, const T *x, const uint8_t *w, const float *bias, Out *y)
 {
 #if __CUDA_ARCH__ >= 800
     using P = tw_gemv_piece<T>;
-    constexpr int features = TILES * TW_GEMV_FEATURES;
-    /* Images 8 banks apart for a lane's next two, so that a warp's sums meet no bank twice. */
-    __shared__ float parts[TW_GEMV_WARPS][TW_GEMV_IMAGES][features + 4];
+    constexpr int features = TILES * TW_GEMV_FEATURES, warps = TW_GEMV_WARPS / TILES;
+    /* Lanes two images apart are 8 banks apart, so that a warp's sums meet no bank twice. */
+    __shared__ float parts[warps][TW_GEMV_IMAGES][features + 4];
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const int tiles = (p.oc + TW_GEMV_FEATURES - 1) / TW_GEMV_FEATURES, pieces = (p.ic + TW_GEMV_K - 1) / TW_GEMV_K;
     const int first = blockIdx.x * TILES, last = min(first + TILES, tiles) - 1;
-    if ((size_t)tiles * pieces * P::bytes <= TW_CUDA_AHEAD) {
-        const uint8_t *const begin = w + (size_t)first * pieces * P::bytes;
-        const size_t bytes = (size_t)(last - first + 1) * pieces * P::bytes;
-        for (size_t i = threadIdx.x * 128; i < bytes; i += blockDim.x * 128) tw_prefetch(begin + i);
-    }
     tw_gemv_weights<T> weights[TILES];
+    const size_t tile_bytes = (size_t)pieces * P::bytes;
     auto load = [&](int piece) {
 #pragma unroll
         for (int t = 0; t < TILES; t++) /* a tile beyond the last is the last, for nothing */
-            weights[t].load(w + ((size_t)min(first + t, last) * pieces + piece) * P::bytes);
+            weights[t].load(w + min(first + t, last) * tile_bytes + (size_t)piece * P::bytes);
     };
     if (warp < pieces) load(warp);
+    if (tiles * tile_bytes <= TW_CUDA_AHEAD)
+        for (int tile = first; tile <= last; tile++)
+            for (size_t i = warps * P::bytes + threadIdx.x * 128; i < tile_bytes; i += warps * 32 * 128)
+                tw_prefetch(w + tile * tile_bytes + i);
     tw_cuda_wait();
     tw_cuda_release();
     float sums[TILES][4] = {};
@@ -226,21 +233,21 @@ __global__ static void __launch_bounds__(TW_GEMV_WARPS * 32, 3 - TILES)
         tw_gemv_load_x(image, piece * TW_GEMV_K + lane % 4 * P::width, p.ic, there, whole, values);
 #pragma unroll
         for (int t = 0; t < TILES; t++) tw_gemv_multiply(sums[t], weights[t], values);
-        piece += TW_GEMV_WARPS;
+        piece += warps;
         if (piece < pieces) load(piece);
     }
+    const int n = threadIdx.x / features, feature = threadIdx.x % features;
+    const int oc = first * TW_GEMV_FEATURES + feature;
+    float sum = p.has_bias && oc < p.oc ? bias[oc] : 0;
 #pragma unroll
     for (int t = 0; t < TILES; t++)
 #pragma unroll
         for (int i = 0; i < 4; i++)
             parts[warp][lane % 4 * 2 + i % 2][t * TW_GEMV_FEATURES + lane / 4 + i / 2 * 8] = sums[t][i];
     __syncthreads();
-    const int n = threadIdx.x / features, feature = threadIdx.x % features;
-    const int oc = first * TW_GEMV_FEATURES + feature;
     if (n >= p.n || oc >= p.oc) return;
-    float sum = p.has_bias ? bias[oc] : 0;
 #pragma unroll
-    for (int i = 0; i < TW_GEMV_WARPS; i++) sum += parts[i][n][feature];
+    for (int i = 0; i < warps; i++) sum += parts[i][n][feature];
     y[(size_t)n * p.oc + oc] = tw_narrow<Out>(tw_activate(sum, p.activation));
 #endif
 }
