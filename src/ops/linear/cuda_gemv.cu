@@ -198,7 +198,7 @@ static double cost(const tw_problem *problem, const tw_device *device)
     const int tiles = tw_gemv_tiles_a_block(p, cuda);
     const double rounds = tw_ceil_div(tw_gemv_tiles(p), (size_t)tiles * cuda->multiprocessors);
     const double waiting = rounds * tw_ceil_div(tw_gemv_pieces(p), TW_GEMV_WARPS / tiles) * 0.7e-6;
-    const double reading = 1.1 * (double)tw_gemv_bytes(p, problem->precision) / device->info.peak_bytes;
+    const double reading = 1.15 * (double)tw_gemv_bytes(p, problem->precision) / device->info.peak_bytes;
     return launches * (1.5e-6 + fmax(reading, waiting));
 }
 

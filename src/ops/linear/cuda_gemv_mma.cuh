@@ -13,8 +13,8 @@
  * A block of 32 warps computes a tile of 16 features, or one of 16 warps two tiles, where there are more tiles than
  * multiprocessors; that halves the reads of x from L2, to 1 byte for 8 images and a weight. Warps take pieces of k
  * in turn, each with its own sums, which are added in order through shared memory. Each loads its first piece before
- * the layer before has ended. Memory bounds it: an H100 has issue slots for some 24 instructions a weight in the
- * time that 19 bits take to arrive, and this takes 3 (2 in the 2-byte types), for one image or eight. The warps of a
+ * the layer before has ended. Memory bounds it: an H100 has issue slots for some 23 instructions a weight in the
+ * time that 19 bits take to arrive, and this takes 3 (1 in the 2-byte types), for one image or eight. The warps of a
  * multiprocessor ask for 78 KB at once (64 in the 2-byte types), three times what hides memory's latency; so all
  * blocks of 4096 features run at once, and as those that are served faster end, the others' requests still keep
  * memory busy. */
@@ -209,7 +209,7 @@ __global__ static void __launch_bounds__(TW_GEMV_WARPS / TILES * 32, 1)
     /* Lanes two images apart are 8 banks apart, so that a warp's sums meet no bank twice. */
     __shared__ float parts[warps][TW_GEMV_IMAGES][features + 4];
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    const int tiles = (p.oc + TW_GEMV_FEATURES - 1) / TW_GEMV_FEATURES, pieces = (p.ic + TW_GEMV_K - 1) / TW_GEMV_K;
+    const int tiles = (p.oc - 1) / TW_GEMV_FEATURES + 1, pieces = (p.ic - 1) / TW_GEMV_K + 1;
     const int first = blockIdx.x * TILES, last = min(first + TILES, tiles) - 1;
     tw_gemv_weights<T> weights[TILES];
     const size_t tile_bytes = (size_t)pieces * P::bytes;
@@ -237,18 +237,18 @@ __global__ static void __launch_bounds__(TW_GEMV_WARPS / TILES * 32, 1)
         if (piece < pieces) load(piece);
     }
     const int n = threadIdx.x / features, feature = threadIdx.x % features;
-    const int oc = first * TW_GEMV_FEATURES + feature;
-    float sum = p.has_bias && oc < p.oc ? bias[oc] : 0;
+    const size_t oc = (size_t)first * TW_GEMV_FEATURES + feature, features_there = p.oc;
+    float sum = p.has_bias && oc < features_there ? bias[oc] : 0;
 #pragma unroll
     for (int t = 0; t < TILES; t++)
 #pragma unroll
         for (int i = 0; i < 4; i++)
             parts[warp][lane % 4 * 2 + i % 2][t * TW_GEMV_FEATURES + lane / 4 + i / 2 * 8] = sums[t][i];
     __syncthreads();
-    if (n >= p.n || oc >= p.oc) return;
+    if (n >= p.n || oc >= features_there) return;
 #pragma unroll
     for (int i = 0; i < warps; i++) sum += parts[i][n][feature];
-    y[(size_t)n * p.oc + oc] = tw_narrow<Out>(tw_activate(sum, p.activation));
+    y[n * features_there + oc] = tw_narrow<Out>(tw_activate(sum, p.activation));
 #endif
 }
 
