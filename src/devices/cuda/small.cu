@@ -82,7 +82,7 @@ __device__ static void fetch_parameters(const tw_small_step &s, const tw_small_p
         const int all = (s.c + TW_SMALL_CHANNELS - 1) / TW_SMALL_CHANNELS;
         const int own = (channels + TW_SMALL_CHANNELS - 1) / TW_SMALL_CHANNELS;
         pieces[1] = {s.weights, own * row, s.weights_from + (size_t)part.c0 / TW_SMALL_CHANNELS * row};
-        pieces[2] = {s.table, own ? 2 * terms : 0, s.weights_from + (size_t)all * row};
+        pieces[2] = {s.table, own ? tw_small_table(terms) : 0, s.weights_from + (size_t)all * row};
     } else if (s.kind == TW_SMALL_LINEAR) {
         pieces[1] = {s.weights, channels * s.linear.ic, s.weights_from + (size_t)part.c0 * s.linear.ic};
     }
@@ -208,6 +208,17 @@ static_assert(STEPS <= TW_SMALL_THREADS / 32, "a warp fetches a step's parameter
 
 /* ---- on the host: from a list of steps to a program ---- */
 
+/* The activation of a step as bounds. */
+static void bound(tw_small_step *s)
+{
+    const int activation = s->kind == TW_SMALL_CONV2D   ? s->conv.activation
+                           : s->kind == TW_SMALL_LINEAR ? s->linear.activation
+                           : s->kind == TW_SMALL_ADD    ? s->add.activation
+                                                        : TW_ACT_NONE;
+    s->low = s->kind == TW_SMALL_CLIP ? s->clip.low : activation == TW_ACT_NONE ? -INFINITY : 0;
+    s->high = s->kind == TW_SMALL_CLIP ? s->clip.high : activation == TW_ACT_RELU6 ? 6 : INFINITY;
+}
+
 /* A step's problem in the terms of the kernel; false where it is none of its operators. */
 static bool describe(const tw_problem *problem, tw_small_step *s)
 {
@@ -231,7 +242,11 @@ static bool describe(const tw_problem *problem, tw_small_step *s)
             s->h = image ? (int)shape.dims[2] : 1;
             s->w = image ? (int)shape.dims[3] : 1;
             s->columns = tw_make_divisor(s->w);
-            if (s->kind == TW_SMALL_CONV2D) s->lanes_log2 = tw_small_lanes_log2(s->conv);
+            if (s->kind == TW_SMALL_CONV2D) {
+                s->lanes_log2 = tw_small_lanes_log2(s->conv);
+                s->terms = tw_small_terms(s->conv);
+            }
+            bound(s);
             s->dtype = problem->out.dtype;
             s->in = s->other = s->out = s->weights = s->table = s->bias = -1;
             return true;
@@ -332,27 +347,33 @@ static void place_parameters(tw_small_step *s, size_t *bytes)
     if (s->kind == TW_SMALL_CONV2D) {
         const size_t terms = tw_small_terms(s->conv);
         s->weights = place(bytes, (channels + TW_SMALL_CHANNELS - 1) / TW_SMALL_CHANNELS * TW_SMALL_CHANNELS * terms);
-        s->table = place(bytes, 2 * terms);
+        s->table = place(bytes, (size_t)tw_small_table((int)terms));
     } else if (s->kind == TW_SMALL_LINEAR) {
         s->weights = place(bytes, channels * s->linear.ic);
     }
     if (s->bias_from) s->bias = place(bytes, channels);
 }
 
+/* The steps that one step of a program does: the same, but for a pooling behind a conv2d. */
+struct origin {
+    const tw_step *first, *last;
+};
+
 /* Where an operand of step i lies: where an earlier step leaves it, or with what comes from outside. */
-static int source(program *p, const tw_step *steps, int i, int operand, size_t *bytes)
+static int source(program *p, const origin *origins, int i, int operand, size_t *bytes)
 {
-    const void *from = steps[i].in[operand];
-    const size_t count = elements_of(steps[i].problem, operand);
+    const tw_step *step = origins[i].first;
+    const void *from = step->in[operand];
+    const size_t count = elements_of(step->problem, operand);
     for (int j = i - 1; j >= 0; j--) {
-        if (steps[j].out != from) continue;
+        if (origins[j].last->out != from) continue;
         if (p->steps[j].out < 0) p->steps[j].out = place(bytes, count);
         return p->steps[j].out;
     }
     for (int j = 0; j < p->n_staged; j++)
         if (p->inputs[j].from == from) return p->inputs[j].at;
     staged &in = p->inputs[p->n_staged++];
-    in = {from, steps[i].problem->in[operand].dtype, place(bytes, count), (int)count};
+    in = {from, step->problem->in[operand].dtype, place(bytes, count), (int)count};
     return in.at;
 }
 
@@ -365,31 +386,61 @@ static int readers(const tw_step *steps, size_t count, size_t i)
     return found;
 }
 
-/* For clusters of so many blocks; the bytes of shared memory that each wants. */
-static size_t build(const tw_step *steps, size_t count, int ranks, program *p)
+/* Is the next step a pooling that conv2d can do as it goes, windows of 2x2 of a result that nobody else reads? */
+static bool pools(const tw_small_step &s, const tw_step *step, const tw_small_step &next, bool read_by_next_alone)
 {
-    size_t bytes = sizeof(resident);
-    memset(p, 0, sizeof *p);
-    p->ranks = ranks;
-    p->n = images_of(steps[0].problem);
-    p->count = (int)count;
-    for (size_t i = 0; i < count; i++) {
-        tw_small_step *s = &p->steps[i];
+    const tw_conv2d &c = s.conv;
+    const tw_pool &p = next.pool;
+    if (s.kind != TW_SMALL_CONV2D || next.kind != TW_SMALL_POOL || !step->internal || !read_by_next_alone) return false;
+    if ((c.pt | c.pl | c.pb | c.pr) != 0 || c.sw != 1 || c.has_residual || s.dtype != next.dtype) return false;
+    return p.kind == TW_POOL_MAX && p.kh == 2 && p.kw == 2 && p.sh == 2 && p.sw == 2 && p.dilh == 1 && p.dilw == 1 &&
+           (p.pt | p.pl) == 0 && 2 * p.oh <= p.ih && 2 * p.ow <= p.iw;
+}
+
+/* Operators and operands; the number of steps. */
+static int describe_all(const tw_step *steps, size_t count, program *p, origin *origins, size_t *bytes)
+{
+    int n = 0;
+    for (size_t i = 0; i < count; i++, n++) {
+        tw_small_step *s = &p->steps[n];
         const tw_step *from = &steps[i];
         describe(from->problem, s);
+        origins[n] = {from, from};
         const int other = other_operand(*s);
-        s->in = source(p, steps, (int)i, 0, &bytes);
-        if (other >= 0) s->other = source(p, steps, (int)i, other, &bytes);
-        s->to = count > 1 && from->internal ? nullptr : from->out;
+        s->in = source(p, origins, n, 0, bytes);
+        if (other >= 0) s->other = source(p, origins, n, other, bytes);
         if (s->kind == TW_SMALL_CONV2D || s->kind == TW_SMALL_LINEAR) {
             s->weights_from = (const float *)(from->packed ? from->packed : from->in[1]);
             s->bias_from = (const float *)from->in[2];
         }
+        tw_small_step next;
+        if (i + 1 < count && describe(steps[i + 1].problem, &next) &&
+            pools(*s, from, next, readers(steps, count, i) == 1 && steps[i + 1].in[0] == from->out)) {
+            s->pooled = true;
+            s->h = next.h;
+            s->w = next.w;
+            s->columns = next.columns;
+            origins[n].last = &steps[++i];
+        }
+        s->to = count > 1 && origins[n].last->internal ? nullptr : origins[n].last->out;
     }
-    for (size_t i = count; i-- > 0;) {
+    return n;
+}
+
+/* For clusters of so many blocks; the bytes of shared memory that each wants. */
+static size_t build(const tw_step *steps, size_t count, int ranks, program *p)
+{
+    size_t bytes = sizeof(resident);
+    origin origins[STEPS];
+    memset(p, 0, sizeof *p);
+    p->ranks = ranks;
+    p->n = images_of(steps[0].problem);
+    p->count = describe_all(steps, count, p, origins, &bytes);
+    for (int i = p->count; i-- > 0;) {
         tw_small_step *s = &p->steps[i];
-        s->local = i + 1 < count && readers(steps, count, i) == 1 && steps[i + 1].in[0] == steps[i].out &&
-                   keeps(*s, p->steps[i + 1]);
+        const tw_step *from = origins[i].last;
+        s->local = i + 1 < p->count && readers(steps, count, (size_t)(from - steps)) == 1 &&
+                   origins[i + 1].first->in[0] == from->out && keeps(*s, p->steps[i + 1]);
         if (s->local)
             cut_for(s, p->steps[i + 1]);
         else
@@ -460,7 +511,7 @@ static size_t shared_bytes(const tw_problem *problem)
     if (other >= 0) floats += elements_of(problem, other);
     if (s.kind == TW_SMALL_CONV2D) {
         const size_t channels = (size_t)ceil_div(s.c, TW_SMALL_CHANNELS) * TW_SMALL_CHANNELS;
-        floats += (channels + 2) * s.conv.ic * s.conv.kh * s.conv.kw;
+        floats += channels * s.terms + (size_t)tw_small_table(s.terms);
     } else if (s.kind == TW_SMALL_LINEAR) {
         floats += (size_t)ceil_div(s.c, TW_SMALL_BLOCKS) * s.linear.ic;
     }

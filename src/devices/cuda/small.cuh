@@ -41,8 +41,10 @@ struct tw_small_step {
     int weights, table, bias;  /* likewise */
     tw_dtype dtype;            /* of the result */
     bool local;                /* who reads the result is the block that wrote it */
+    bool pooled;               /* conv2d: the result is that of a 2x2 maximum pooling behind it */
     int arriving;              /* bytes of the result that each block is sent */
-    int lanes_log2;            /* conv2d: lanes that share a sum */
+    int lanes_log2, terms;     /* conv2d: lanes that share a sum; input channels times taps */
+    float low, high;           /* the activation's bounds */
     const float *weights_from; /* conv2d: packed */
     const float *bias_from;
     void *to; /* in device memory; null: only later steps of the launch read it */
@@ -52,6 +54,18 @@ struct tw_small_step {
 __host__ __device__ static inline int tw_small_terms(const tw_conv2d &p)
 {
     return p.ic * p.kh * p.kw;
+}
+
+/* Floats of the tables behind a conv2d's packed weights. */
+__host__ __device__ static inline int tw_small_table(int terms)
+{
+    return 2 * ((terms + 3) / 4 * 4);
+}
+
+/* An activation, or none with infinite bounds; NaN passes through. */
+__device__ static inline float tw_small_bounded(float v, float low, float high)
+{
+    return v < low ? low : v > high ? high : v;
 }
 
 /* a / b for 0 <= a < 2^20 and b > 0: the quotient's distance from a whole number, half a bth, is more than it is off by. */

@@ -9,13 +9,12 @@ __device__ static void tw_small_clip(const tw_small_step &s, const tw_small_part
 {
     const int pixels = part.rows() * s.w, outputs = (part.c1 - part.c0) * pixels, h = s.h, w = s.w;
     const float *x = shared + s.in;
-    const float low = s.clip.low, high = s.clip.high;
+    const float low = s.low, high = s.high;
     gate.pass();
     for (int i = threadIdx.x; i < outputs; i += TW_SMALL_THREADS) {
         const int plane = tw_small_quotient(i, pixels),
                   index = ((part.c0 + plane) * h + part.y0) * w + i - plane * pixels;
-        const float v = x[index];
-        sink.put(index, v < low ? low : v > high ? high : v); /* NaN passes through */
+        sink.put(index, tw_small_bounded(x[index], low, high));
     }
 }
 

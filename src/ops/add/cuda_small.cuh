@@ -8,13 +8,13 @@ __device__ static void tw_small_add(const tw_small_step &s, const tw_small_part 
                                     const tw_small_sink &sink, const tw_small_gate &gate)
 {
     const int pixels = part.rows() * s.w, outputs = (part.c1 - part.c0) * pixels, h = s.h, w = s.w;
-    const int activation = s.add.activation;
+    const float low = s.low, high = s.high;
     const float *x = shared + s.in, *other = shared + s.other;
     gate.pass();
     for (int i = threadIdx.x; i < outputs; i += TW_SMALL_THREADS) {
         const int plane = tw_small_quotient(i, pixels),
                   index = ((part.c0 + plane) * h + part.y0) * w + i - plane * pixels;
-        sink.put(index, tw_activate(x[index] + other[index], activation));
+        sink.put(index, tw_small_bounded(x[index] + other[index], low, high));
     }
 }
 

@@ -21,7 +21,8 @@ static size_t packed_channels(const tw_conv2d *p)
 static size_t packed_bytes(const tw_problem *problem, const tw_device *)
 {
     const tw_conv2d *p = (const tw_conv2d *)problem->params;
-    return (packed_channels(p) + 2) * (size_t)tw_small_terms(*p) * sizeof(float);
+    const int terms = tw_small_terms(*p);
+    return (packed_channels(p) * (size_t)terms + (size_t)tw_small_table(terms)) * sizeof(float);
 }
 
 static void pack(const tw_problem *problem, const tw_device *, const void *const *in, void *packed)
@@ -30,15 +31,17 @@ static void pack(const tw_problem *problem, const tw_device *, const void *const
     const float *w = (const float *)in[1];
     const size_t terms = (size_t)tw_small_terms(*p), channels = packed_channels(p);
     float *to = (float *)packed;
+    const int half = tw_small_table((int)terms) / 2;
     int *table = (int *)(to + channels * terms);
+    memset(table, 0, 2 * (size_t)half * sizeof *table);
     for (size_t c = 0; c < channels; c++)
         for (size_t k = 0; k < terms; k++)
             to[(c / TW_SMALL_CHANNELS * terms + k) * TW_SMALL_CHANNELS + c % TW_SMALL_CHANNELS] =
                 c < (size_t)p->oc ? w[c * terms + k] : 0;
     for (int k = 0; k < (int)terms; k++) {
         const int kx = k % p->kw, ky = k / p->kw % p->kh, c = k / p->kw / p->kh;
-        table[2 * k] = (c * p->ih + ky * p->dilh) * p->iw + kx * p->dilw;
-        table[2 * k + 1] = ky * p->dilh << 16 | kx * p->dilw;
+        table[k] = (c * p->ih + ky * p->dilh) * p->iw + kx * p->dilw;
+        table[half + k] = ky * p->dilh << 16 | kx * p->dilw;
     }
 }
 

@@ -1,133 +1,145 @@
-/* conv2d in the small-network kernel. Four, eight or sixteen lanes compute four output channels of two pixels: each takes
- * every fourth (eighth, sixteenth) term of the sums, (input channel, ky, kx), reads the term's four weights at once and two
- * pixels, and adds to eight sums in registers. Exchanges between lanes, of four, two and one sums, add the partial sums and
- * leave each lane with one output, or two, or half of the blocks to send one to. Where a term's pixel lies is a table's
- * entry, made when weights are packed. A lane has the weights and places of seven terms (five with padding) in registers
- * before x is there; what is left are two reads of shared memory for eight multiply-adds, and issuing them bounds it. How
- * many lanes is a matter of the layer alone, so that its sums are the same in every launch.
+/* conv2d in the small-network kernel, and the 2x2 maximum pooling behind it where nothing else reads its result. Four,
+ * eight or sixteen lanes compute four output channels of four pixels, of a pooling's window where there is one: each takes
+ * every fourth (eighth, sixteenth) term of the sums, (input channel, ky, kx), reads the term's four weights at once and
+ * four pixels, and adds to 16 sums in registers: some 30 instructions, 16 of them multiply-adds, and issuing them bounds
+ * it. Exchanges between lanes, of eight, four, two and one sums, add the partial sums and leave each lane with four, two or
+ * one pixel of a channel, from which a pooling takes the largest. Where a term's pixel lies is a table's entry, made when
+ * weights are packed; it and the weights are read one term ahead. How many lanes is a matter of the layer alone, so that
+ * its sums are the same in every launch, pooled or not.
  *
- * Packed: [ceil(oc / 4)][terms][4], then [terms] pairs of (offset in x; rows and columns from the window's corner). */
+ * Packed: [ceil(oc / 4)][terms][4], then offsets in x, [terms], and rows and columns from the window's corner, [terms];
+ * both are padded to 16 bytes. */
 #ifndef TW_OPS_CONV2D_CUDA_SMALL_CUH
 #define TW_OPS_CONV2D_CUDA_SMALL_CUH
 
 #include "devices/cuda/small.cuh"
 
-/* So many lanes that eight blocks are full, each with four terms or more. */
+/* So many lanes that half of the threads of eight blocks are busy, each with four terms or more: more lanes would spend on
+ * exchanges what they save in sums. */
 __host__ static inline int tw_small_lanes_log2(const tw_conv2d &p)
 {
-    const double groups = ceil(p.oc / (double)TW_SMALL_CHANNELS) * ceil(p.oh * (double)p.ow / 2) / TW_SMALL_BLOCKS;
+    const double tiles = ceil(p.oc / (double)TW_SMALL_CHANNELS) * ceil(p.oh * (double)p.ow / 4) / TW_SMALL_BLOCKS;
     int log2 = 2;
-    while (log2 < 4 && groups * (2 << log2) <= TW_SMALL_THREADS && tw_small_terms(p) >= 4 * (2 << log2)) log2++;
+    while (log2 < 4 && tiles * (2 << log2) <= TW_SMALL_THREADS / 2. && tw_small_terms(p) >= 4 * (2 << log2)) log2++;
     return log2;
 }
 
-/* Adds the partial sums of the lanes of a group: what is left lies in sums[0], of four lanes in sums[1] too. */
-__device__ static inline void tw_small_gather(float (&sums)[8], int lanes)
+/* Two lanes so far apart add their partial sums; each keeps half of them. */
+template <int KEPT> __device__ static inline void tw_small_halve(float (&sums)[16], int distance)
 {
-    int distance = lanes / 2;
+    const bool upper = threadIdx.x & distance;
 #pragma unroll
-    for (int kept = 4; kept > 0; kept /= 2, distance /= 2) {
-        if (kept == 1 && distance == 0) return;
-        const bool upper = threadIdx.x & distance;
-#pragma unroll
-        for (int i = 0; i < kept; i++) {
-            const float keep = upper ? sums[kept + i] : sums[i], give = upper ? sums[i] : sums[kept + i];
-            sums[i] = keep + __shfl_xor_sync(0xffffffffu, give, distance);
-        }
+    for (int i = 0; i < KEPT; i++) {
+        const float keep = upper ? sums[KEPT + i] : sums[i], give = upper ? sums[i] : sums[KEPT + i];
+        sums[i] = keep + __shfl_xor_sync(0xffffffffu, give, distance);
     }
-    if (distance > 0) sums[0] += __shfl_xor_sync(0xffffffffu, sums[0], distance);
 }
 
-template <bool PADDED>
+/* Adds the partial sums, [channel][pixel], of 2^log2 lanes: lane l is left with 16 / lanes of the sums, those from
+ * 16 / lanes * l on. */
+__device__ static inline void tw_small_gather(float (&sums)[16], int log2)
+{
+    tw_small_halve<8>(sums, 1 << log2 >> 1);
+    tw_small_halve<4>(sums, 1 << log2 >> 2);
+    if (log2 > 2) tw_small_halve<2>(sums, 1 << log2 >> 3);
+    if (log2 > 3) tw_small_halve<1>(sums, 1);
+}
+
+/* As a pooling would that sees a first. */
+__device__ static inline float tw_small_larger(float a, float b)
+{
+    return b > a || b != b ? b : a;
+}
+
+template <bool PADDED, bool POOLED>
 __device__ static void tw_small_conv2d_by(const tw_small_step &s, const tw_small_part &part, const float *shared,
                                           const tw_small_sink &sink, const tw_small_gate &gate)
 {
-    constexpr int early = PADDED ? 5 : 7, places = PADDED ? 2 : 1; /* of a term: for both pixels the same offset */
-    const tw_conv2d p = s.conv;
+    constexpr int corners = POOLED ? 1 : 4;
+    const tw_conv2d &p = s.conv;
     const tw_divisor by_columns = s.columns;
-    const int log2 = s.lanes_log2, lanes = 1 << log2, lane = threadIdx.x & (lanes - 1), terms = tw_small_terms(p);
-    const int h = s.h, w = s.w, pixels = part.rows() * w, pairs = (pixels + 1) / 2;
-    const int tiles = (part.c1 - part.c0 + TW_SMALL_CHANNELS - 1) / TW_SMALL_CHANNELS * pairs;
-    const float *x = shared + s.in, *residual = shared + s.other, *biases = shared + s.bias;
-    const float4 *weights = (const float4 *)(shared + s.weights);
-    const int2 *table = (const int2 *)(shared + s.table);
+    const int log2 = s.lanes_log2, lanes = 1 << log2, lane = threadIdx.x & (lanes - 1), terms = s.terms;
+    const int w = s.w, pixels = part.rows() * w, per_quad = POOLED ? pixels : (pixels + 3) / 4;
+    const int tiles = (part.c1 - part.c0 + TW_SMALL_CHANNELS - 1) / TW_SMALL_CHANNELS * per_quad;
+    const int iw = p.iw, down = p.sh * iw; /* from a window's first row of pixels to its second */
+    const int *table = (const int *)(shared + s.table), *windows = table + (terms + 3) / 4 * 4;
+    const float low = s.low, high = s.high;
     for (int first = 0; first < tiles || first == 0; first += TW_SMALL_THREADS >> log2) {
-        const int tile = first + ((int)threadIdx.x >> log2), quad = tile < tiles ? tw_small_quotient(tile, pairs) : 0;
-        const int pixel0 = tile < tiles ? tile - quad * pairs : 0, pixel1 = max(min(pixel0 + pairs, pixels - 1), 0);
-        const int last = tile < tiles ? terms : 0, pixel[2] = {pixel0, pixel1};
-        int top[2], left[2];
-        const float *corner[2];
+        const int tile = first + ((int)threadIdx.x >> log2),
+                  quad = tile < tiles ? tw_small_quotient(tile, per_quad) : 0;
+        const int place = tile < tiles ? tile - quad * per_quad : 0, last = tile < tiles ? terms : 0;
+        int top[corners], left[corners];
+        const float *corner[corners];
 #pragma unroll
-        for (int i = 0; i < 2; i++) {
-            const int row = (int)by_columns.quotient((unsigned)pixel[i]);
-            top[i] = (part.y0 + row) * p.sh - p.pt;
-            left[i] = (pixel[i] - row * w) * p.sw - p.pl;
-            corner[i] = x + top[i] * p.iw + left[i];
+        for (int i = 0; i < corners; i++) {
+            const int pixel = POOLED ? place : max(min(place + i * per_quad, pixels - 1), 0);
+            const int row = (int)by_columns.quotient((unsigned)pixel);
+            top[i] = POOLED ? 2 * (part.y0 + row) * p.sh : (part.y0 + row) * p.sh - p.pt;
+            left[i] = POOLED ? 2 * (pixel - row * w) : (pixel - row * w) * p.sw - p.pl;
+            corner[i] = shared + s.in + top[i] * iw + left[i];
         }
-        const float4 *of_quad = weights + quad * terms;
+        const float4 *weights = (const float4 *)(shared + s.weights) + quad * terms;
+        const int own = quad * TW_SMALL_CHANNELS + (lane * 4 >> log2), c = part.c0 + own; /* this lane's channel */
+        const bool mine = tile < tiles && c < part.c1;
         if (first == 0) gate.wait_for_parameters();
-        int at[early][places]; /* -1: a zero */
-        float4 v[early];
-        const auto load = [&](int begin) {
-#pragma unroll
-            for (int j = 0; j < early; j++) {
-                const int k = begin + (j << log2) + lane;
-#pragma unroll
-                for (int i = 0; i < places; i++) at[j][i] = -1;
-                v[j] = {0, 0, 0, 0};
-                if (k >= last) continue;
-                const int2 t = table[k];
-                v[j] = of_quad[k];
-#pragma unroll
-                for (int i = 0; i < places; i++)
-                    if (!PADDED || ((unsigned)(top[i] + (t.y >> 16)) < (unsigned)p.ih &&
-                                    (unsigned)(left[i] + (t.y & 0xffff)) < (unsigned)p.iw))
-                        at[j][i] = t.x;
-            }
+        const float bias = p.has_bias && mine ? shared[s.bias + own] : 0;
+        int k = lane, offset = 0, window = 0;
+        float4 v = {0, 0, 0, 0};
+        const auto read_term = [&] {
+            if (k >= last) return;
+            v = weights[k];
+            offset = table[k];
+            if (PADDED) window = windows[k];
         };
-        const int at0 = lane * 8 >> log2, outputs = log2 == 2 ? 2 : 1; /* of [pixel][channel] */
-        float bias[2];
-#pragma unroll
-        for (int i = 0; i < 2; i++) {
-            const int c = quad * TW_SMALL_CHANNELS + (at0 + i) % 4;
-            bias[i] = p.has_bias && c < part.c1 - part.c0 ? biases[c] : 0;
-        }
-        load(0);
+        read_term();
         if (first == 0) gate.pass();
-        float sums[8] = {}; /* [pixel][channel] */
-        for (int begin = 0;;) {
-            float value[early][2];
+        float sums[16] = {}; /* [channel][pixel] */
+#pragma unroll 1
+        while (k < last) {
+            float value[4];
 #pragma unroll
-            for (int j = 0; j < early; j++)
+            for (int i = 0; i < 4; i++) {
+                const float *const from = corner[i % corners] + offset + (POOLED ? i / 2 * down + i % 2 : 0);
+                const bool there = !PADDED || ((unsigned)(top[i % corners] + (window >> 16)) < (unsigned)p.ih &&
+                                               (unsigned)(left[i % corners] + (window & 0xffff)) < (unsigned)iw);
+                value[i] = there ? *from : 0;
+            }
+            const float4 of = v;
+            k += lanes;
+            read_term();
 #pragma unroll
-                for (int i = 0; i < 2; i++) {
-                    const int offset = at[j][i % places];
-                    value[j][i] = offset >= 0 ? corner[i][offset] : 0;
-                }
-#pragma unroll
-            for (int j = 0; j < early; j++)
-#pragma unroll
-                for (int i = 0; i < 2; i++) {
-                    sums[4 * i] = fmaf(v[j].x, value[j][i], sums[4 * i]);
-                    sums[4 * i + 1] = fmaf(v[j].y, value[j][i], sums[4 * i + 1]);
-                    sums[4 * i + 2] = fmaf(v[j].z, value[j][i], sums[4 * i + 2]);
-                    sums[4 * i + 3] = fmaf(v[j].w, value[j][i], sums[4 * i + 3]);
-                }
-            begin += early << log2;
-            if (begin >= terms) break;
-            load(begin);
+            for (int i = 0; i < 4; i++) {
+                sums[i] = fmaf(of.x, value[i], sums[i]);
+                sums[4 + i] = fmaf(of.y, value[i], sums[4 + i]);
+                sums[8 + i] = fmaf(of.z, value[i], sums[8 + i]);
+                sums[12 + i] = fmaf(of.w, value[i], sums[12 + i]);
+            }
         }
-        tw_small_gather(sums, lanes);
+        tw_small_gather(sums, log2);
+        const int left_over = 16 >> log2, index = (c * s.h + part.y0) * w + place;
 #pragma unroll
-        for (int i = 0; i < 2; i++) {
-            const int c = part.c0 + quad * TW_SMALL_CHANNELS + (at0 + i) % 4;
-            const bool second = at0 + i >= 4;
-            if (tile >= tiles || i >= outputs || c >= part.c1 || (second && pixel0 + pairs >= pixels)) continue;
-            const int index = (c * h + part.y0) * w + (second ? pixel1 : pixel0);
-            float sum = sums[i];
-            if (p.has_bias) sum += bias[i];
-            if (p.has_residual) sum += residual[index];
-            sink.put(index, tw_activate(sum, p.activation), log2 == 4 ? lane & 1 : 0, log2 == 4 ? 2 : 1);
+        for (int i = 0; i < 4; i++) sums[i] += bias;
+        if (POOLED) {
+            float largest = tw_small_bounded(sums[0], low, high);
+#pragma unroll
+            for (int i = 1; i < 4; i++)
+                if (i < left_over) largest = tw_small_larger(largest, tw_small_bounded(sums[i], low, high));
+#pragma unroll 1
+            for (int distance = 1; distance < lanes / 4; distance *= 2) {
+                const float other = __shfl_xor_sync(0xffffffffu, largest, distance);
+                const bool upper = lane & distance;
+                largest = tw_small_larger(upper ? other : largest, upper ? largest : other);
+            }
+            if (mine) sink.put(index, largest, lane & (lanes / 4 - 1), lanes / 4);
+        } else {
+            const int pixel0 = place + (lane * left_over & 3) * per_quad;
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                const int further = i * per_quad + (pixel0 - place);
+                if (i >= left_over || !mine || place + further >= pixels) continue;
+                if (p.has_residual) sums[i] += shared[s.other + index + further];
+                sink.put(index + further, tw_small_bounded(sums[i], low, high));
+            }
         }
     }
 }
@@ -135,10 +147,12 @@ __device__ static void tw_small_conv2d_by(const tw_small_step &s, const tw_small
 __device__ static void tw_small_conv2d(const tw_small_step &s, const tw_small_part &part, const float *shared,
                                        const tw_small_sink &sink, const tw_small_gate &gate)
 {
-    if (s.conv.pt | s.conv.pl | s.conv.pb | s.conv.pr)
-        tw_small_conv2d_by<true>(s, part, shared, sink, gate);
+    if (s.pooled)
+        tw_small_conv2d_by<false, true>(s, part, shared, sink, gate);
+    else if (s.conv.pt | s.conv.pl | s.conv.pb | s.conv.pr)
+        tw_small_conv2d_by<true, false>(s, part, shared, sink, gate);
     else
-        tw_small_conv2d_by<false>(s, part, shared, sink, gate);
+        tw_small_conv2d_by<false, false>(s, part, shared, sink, gate);
 }
 
 #endif

@@ -10,9 +10,10 @@ __device__ static void tw_small_linear(const tw_small_step &s, const tw_small_pa
                                        const tw_small_sink &sink, const tw_small_gate &gate)
 {
     constexpr int early = 4;
-    const int lane = threadIdx.x % 32, ic = s.linear.ic, activation = s.linear.activation, c1 = part.c1;
+    const int lane = threadIdx.x % 32, ic = s.linear.ic, c1 = part.c1;
     const bool has_bias = s.linear.has_bias, whole = ic % 4 == 0;
-    const float *x = shared + s.in, *weights = shared + s.weights, *biases = shared + s.bias;
+    const float low = s.low, high = s.high, *x = shared + s.in, *weights = shared + s.weights,
+                *biases = shared + s.bias;
     bool passed = false;
     gate.wait_for_parameters();
     for (int o = part.c0 + threadIdx.x / 32; o < c1 || !passed; o += TW_SMALL_THREADS / 32) {
@@ -55,7 +56,7 @@ __device__ static void tw_small_linear(const tw_small_step &s, const tw_small_pa
 #pragma unroll
         for (int lanes = 16; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, lanes);
         if (has_bias) sum += bias;
-        sink.put(o, tw_activate(sum, activation), lane, 32);
+        sink.put(o, tw_small_bounded(sum, low, high), lane, 32);
     }
 }
 
