@@ -68,38 +68,35 @@ __device__ static inline void fetch(float *to, const float *from, int count, int
     for (int i = whole + first; i < count; i += apart) tw_copy_async_4(tw_shared_address(to + i), from + i, true);
 }
 
-/* The parameters of a block's part of a step, by one warp. */
-__device__ static void fetch_parameters(const tw_small_step &s, const tw_small_part &part, float *shared,
-                                        unsigned counter)
+/* The block's part of a piece of a step's parameters, by one warp. */
+__device__ static void fetch_piece(const tw_small_step &s, const tw_small_part &part, int which, float *shared,
+                                   unsigned counter)
 {
-    const int lane = threadIdx.x % 32, channels = part.c1 - part.c0;
-    struct {
-        int to, count;
-        const float *from;
-    } pieces[3] = {{s.bias, s.bias_from ? channels : 0, s.bias_from + part.c0}};
-    if (s.kind == TW_SMALL_CONV2D) {
-        const int terms = tw_small_terms(s.conv), row = terms * TW_SMALL_CHANNELS; /* of four channels */
-        const int all = (s.c + TW_SMALL_CHANNELS - 1) / TW_SMALL_CHANNELS;
-        const int own = (channels + TW_SMALL_CHANNELS - 1) / TW_SMALL_CHANNELS;
-        pieces[1] = {s.weights, own * row, s.weights_from + (size_t)part.c0 / TW_SMALL_CHANNELS * row};
-        pieces[2] = {s.table, own ? tw_small_table(terms) : 0, s.weights_from + (size_t)all * row};
-    } else if (s.kind == TW_SMALL_LINEAR) {
-        pieces[1] = {s.weights, channels * s.linear.ic, s.weights_from + (size_t)part.c0 * s.linear.ic};
-    }
-    int bytes = 0;
-#pragma unroll
-    for (const auto &piece : pieces) {
-        const bool whole = piece.count % 4 == 0 && (size_t)piece.from % 16 == 0;
-        if (whole) bytes += 4 * piece.count;
-        if (!whole) fetch(shared + piece.to, piece.from, piece.count, lane, 32);
-    }
+    const tw_small_piece piece = s.pieces[which];
+    const int lane = threadIdx.x % 32, log2 = s.units_log2[which], c0 = part.c0, channels = part.c1 - c0;
+    const int count = ((channels + (1 << log2) - 1) >> log2) * piece.stride;
+    const float *from = piece.from + (long long)(c0 >> log2) * piece.stride;
+    float *to = shared + piece.to;
+    const bool bulk = count % 4 == 0 && (size_t)from % 16 == 0;
+    if (!bulk) fetch(to, from, count, lane, 32);
     tw_barrier_arrive_after_copies(counter);
     if (lane > 0) return;
-    tw_barrier_expect(counter, bytes);
-#pragma unroll
-    for (const auto &piece : pieces)
-        if (piece.count > 0 && piece.count % 4 == 0 && (size_t)piece.from % 16 == 0)
-            tw_copy_bulk(tw_shared_address(shared + piece.to), piece.from, 4 * piece.count, counter);
+    tw_barrier_expect(counter, bulk ? 4 * count : 0);
+    if (bulk && count > 0) tw_copy_bulk(tw_shared_address(to), from, 4 * count, counter);
+}
+
+/* All parameters of the block's parts, each piece by a warp of its own: weights first. */
+__device__ static void fetch_parameters(const resident &r, int rank, float *shared)
+{
+    const int count = r.copy.count;
+#pragma unroll 1
+    for (int i = threadIdx.x / 32; i < TW_SMALL_PIECES * count; i += TW_SMALL_THREADS / 32) {
+        const int which = i < count ? TW_SMALL_WEIGHTS : i < 2 * count ? TW_SMALL_BIAS : TW_SMALL_TABLE;
+        const int step = i - which * count;
+        const tw_small_step &s = r.copy.steps[step];
+        fetch_piece(s, s.parts[rank], which, shared, tw_shared_address(&r.fetched[step]));
+        __syncwarp();
+    }
 }
 
 template <class T> __device__ static void widen(float *to, const T *from, int count, int first)
@@ -126,13 +123,21 @@ __device__ __noinline__ static void fetch_inputs(const program &p, int image, fl
 __device__ static void execute(const tw_small_step &s, const tw_small_part &part, const float *shared,
                                const tw_small_sink &sink, const tw_small_gate &gate)
 {
-    switch (s.kind) {
-    case TW_SMALL_CONV2D: tw_small_conv2d(s, part, shared, sink, gate); break;
-    case TW_SMALL_LINEAR: tw_small_linear(s, part, shared, sink, gate); break;
-    case TW_SMALL_POOL: tw_small_pool(s, part, shared, sink, gate); break;
-    case TW_SMALL_CLIP: tw_small_clip(s, part, shared, sink, gate); break;
-    case TW_SMALL_ADD: tw_small_add(s, part, shared, sink, gate); break;
-    case TW_SMALL_SOFTMAX: tw_small_softmax(s, part, shared, sink, gate); break;
+    /* By halves: a table of branches would lie in constant memory, which is cold. */
+    if (s.kind < TW_SMALL_POOL) {
+        if (s.kind == TW_SMALL_CONV2D)
+            tw_small_conv2d(s, part, shared, sink, gate);
+        else
+            tw_small_linear(s, part, shared, sink, gate);
+    } else if (s.kind < TW_SMALL_ADD) {
+        if (s.kind == TW_SMALL_POOL)
+            tw_small_pool(s, part, shared, sink, gate);
+        else
+            tw_small_clip(s, part, shared, sink, gate);
+    } else if (s.kind == TW_SMALL_ADD) {
+        tw_small_add(s, part, shared, sink, gate);
+    } else {
+        tw_small_softmax(s, part, shared, sink, gate);
     }
 }
 
@@ -187,16 +192,13 @@ __global__ static void __launch_bounds__(TW_SMALL_THREADS, 1) small(const __grid
     const int rank = blockIdx.z, warp = threadIdx.x / 32;
     if (warp < STEPS && threadIdx.x % 32 == 0) { /* a thread after the other in a warp: so of many warps */
         tw_barrier_init(tw_shared_address(&r.arrived[warp]), 1);
-        tw_barrier_init(tw_shared_address(&r.fetched[warp]), 32 + 1);
+        tw_barrier_init(tw_shared_address(&r.fetched[warp]), TW_SMALL_PIECES * (32 + 1));
         tw_barrier_publish();
     }
     copy_program(memory, &given);
     __syncthreads();
     arm_all(r);
-    if (warp < r.copy.count) /* a warp a step */
-        fetch_parameters(r.copy.steps[warp], r.copy.steps[warp].parts[rank], (float *)memory,
-                         tw_shared_address(&r.fetched[warp]));
-    __syncwarp();
+    fetch_parameters(r, rank, (float *)memory);
     tw_cluster_arrive(); /* nobody sends to a block that does not count yet */
     tw_cuda_wait();
     tw_cuda_release();
@@ -204,7 +206,7 @@ __global__ static void __launch_bounds__(TW_SMALL_THREADS, 1) small(const __grid
     tw_cluster_wait();
     run(r, rank);
 }
-static_assert(STEPS <= TW_SMALL_THREADS / 32, "a warp fetches a step's parameters");
+static_assert(STEPS <= TW_SMALL_THREADS / 32, "a warp initialises a step's mbarriers");
 
 /* ---- on the host: from a list of steps to a program ---- */
 
@@ -248,7 +250,8 @@ static bool describe(const tw_problem *problem, tw_small_step *s)
             }
             bound(s);
             s->dtype = problem->out.dtype;
-            s->in = s->other = s->out = s->weights = s->table = s->bias = -1;
+            s->bytes = s->c * s->h * s->w * (s->dtype == TW_F32 ? 4 : 2);
+            s->in = s->other = s->out = -1;
             return true;
         }
     return false;
@@ -339,19 +342,33 @@ static int place(size_t *bytes, size_t floats)
     return (int)at;
 }
 
+/* Where the parameters of a step come from. */
+static void describe_parameters(tw_small_step *s, const tw_step *step)
+{
+    if (s->kind != TW_SMALL_CONV2D && s->kind != TW_SMALL_LINEAR) return;
+    const float *weights = (const float *)(step->packed ? step->packed : step->in[1]);
+    const int terms = s->terms, all = ceil_div(s->c, TW_SMALL_CHANNELS);
+    if (s->kind == TW_SMALL_CONV2D) {
+        s->pieces[TW_SMALL_WEIGHTS] = {weights, -1, TW_SMALL_CHANNELS * terms};
+        s->pieces[TW_SMALL_TABLE] = {weights + (size_t)all * TW_SMALL_CHANNELS * terms, -1, tw_small_table(terms)};
+        s->units_log2[TW_SMALL_WEIGHTS] = 2;
+        s->units_log2[TW_SMALL_TABLE] = 15; /* all channels */
+    } else {
+        s->pieces[TW_SMALL_WEIGHTS] = {weights, -1, s->linear.ic};
+    }
+    if (step->in[2]) s->pieces[TW_SMALL_BIAS] = {(const float *)step->in[2], -1, 1};
+}
+static_assert(TW_SMALL_CHANNELS == 1 << 2 && LARGEST < 1 << 15, "units of pieces");
+
 static void place_parameters(tw_small_step *s, size_t *bytes)
 {
     size_t channels = 0;
     for (const tw_small_part &part : s->parts)
         if ((size_t)(part.c1 - part.c0) > channels) channels = part.c1 - part.c0;
-    if (s->kind == TW_SMALL_CONV2D) {
-        const size_t terms = tw_small_terms(s->conv);
-        s->weights = place(bytes, (channels + TW_SMALL_CHANNELS - 1) / TW_SMALL_CHANNELS * TW_SMALL_CHANNELS * terms);
-        s->table = place(bytes, (size_t)tw_small_table((int)terms));
-    } else if (s->kind == TW_SMALL_LINEAR) {
-        s->weights = place(bytes, channels * s->linear.ic);
+    for (int i = 0; i < TW_SMALL_PIECES; i++) {
+        const size_t unit = (size_t)1 << s->units_log2[i];
+        if (s->pieces[i].stride) s->pieces[i].to = place(bytes, (channels + unit - 1) / unit * s->pieces[i].stride);
     }
-    if (s->bias_from) s->bias = place(bytes, channels);
 }
 
 /* The steps that one step of a program does: the same, but for a pooling behind a conv2d. */
@@ -409,10 +426,7 @@ static int describe_all(const tw_step *steps, size_t count, program *p, origin *
         const int other = other_operand(*s);
         s->in = source(p, origins, n, 0, bytes);
         if (other >= 0) s->other = source(p, origins, n, other, bytes);
-        if (s->kind == TW_SMALL_CONV2D || s->kind == TW_SMALL_LINEAR) {
-            s->weights_from = (const float *)(from->packed ? from->packed : from->in[1]);
-            s->bias_from = (const float *)from->in[2];
-        }
+        describe_parameters(s, from);
         tw_small_step next;
         if (i + 1 < count && describe(steps[i + 1].problem, &next) &&
             pools(*s, from, next, readers(steps, count, i) == 1 && steps[i + 1].in[0] == from->out)) {
@@ -420,6 +434,7 @@ static int describe_all(const tw_step *steps, size_t count, program *p, origin *
             s->h = next.h;
             s->w = next.w;
             s->columns = next.columns;
+            s->bytes = next.bytes;
             origins[n].last = &steps[++i];
         }
         s->to = count > 1 && origins[n].last->internal ? nullptr : origins[n].last->out;

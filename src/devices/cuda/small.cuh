@@ -24,6 +24,15 @@ struct tw_small_part {
     }
 };
 
+/* Parameters of a step: of the channels from c on, those from `from` + c / unit * stride on. A block fetches its part. */
+struct alignas(16) tw_small_piece {
+    const float *from;
+    int to, stride; /* in shared memory, in floats; floats of a unit: 0 where there are none */
+};
+
+/* Weights by channels (conv2d: packed, by four), biases by channels, and conv2d's table, which is of all channels. */
+enum { TW_SMALL_WEIGHTS, TW_SMALL_BIAS, TW_SMALL_TABLE, TW_SMALL_PIECES };
+
 struct tw_small_step {
     union {
         tw_conv2d conv;
@@ -35,19 +44,19 @@ struct tw_small_step {
     };
     tw_small_part parts[TW_SMALL_BLOCKS];
     tw_small_kind kind;
-    int c, h, w;               /* of the result */
-    tw_divisor columns;        /* by w */
-    int in, other, out;        /* places in shared memory, in floats; -1: none. other: a residual, add's second */
-    int weights, table, bias;  /* likewise */
-    tw_dtype dtype;            /* of the result */
-    bool local;                /* who reads the result is the block that wrote it */
-    bool pooled;               /* conv2d: the result is that of a 2x2 maximum pooling behind it */
-    int arriving;              /* bytes of the result that each block is sent */
-    int lanes_log2, terms;     /* conv2d: lanes that share a sum; input channels times taps */
-    float low, high;           /* the activation's bounds */
-    const float *weights_from; /* conv2d: packed */
-    const float *bias_from;
-    void *to; /* in device memory; null: only later steps of the launch read it */
+    int c, h, w;           /* of the result */
+    tw_divisor columns;    /* by w */
+    int in, other, out;    /* places in shared memory, in floats; -1: none. other: a residual, add's second */
+    tw_dtype dtype;        /* of the result */
+    bool local;            /* who reads the result is the block that wrote it */
+    bool pooled;           /* conv2d: the result is that of a 2x2 maximum pooling behind it */
+    int arriving;          /* bytes of the result that each block is sent */
+    int lanes_log2, terms; /* conv2d: lanes that share a sum; input channels times taps */
+    float low, high;       /* the activation's bounds */
+    int units_log2[TW_SMALL_PIECES];
+    int bytes; /* of the result of an image in device memory */
+    void *to;  /* in device memory; null: only later steps of the launch read it */
+    tw_small_piece pieces[TW_SMALL_PIECES];
 };
 
 /* Input channels times taps: the terms of an output. */
@@ -107,25 +116,26 @@ __device__ __noinline__ static void tw_small_write(void *to, tw_dtype dtype, int
         ((float *)to)[index] = v;
 }
 
+/* To half precision and back, likewise. */
+__device__ __noinline__ static float tw_small_rounded(tw_dtype dtype, float v)
+{
+    return dtype == TW_F16 ? (float)__half(v) : (float)__nv_bfloat16(v);
+}
+
 /* Where one block puts the results of a step for one image; all is read before the gate. */
 struct tw_small_sink {
-    float *kept;            /* this block's copy; null: no later step of the launch reads it */
+    float *own;             /* this block's copy */
     void *to;               /* in device memory; null: nobody outside of the launch reads it */
     unsigned sent, arrived; /* addresses of the copy and of the mbarrier that counts its bytes */
     int ranks;              /* blocks of the cluster */
     tw_dtype dtype;
-    bool local;
+    bool kept, local; /* a later step reads it; in this block alone */
 
     __device__ tw_small_sink(const tw_small_step &s, float *shared, unsigned counter, int image, int blocks)
-        : kept(s.out >= 0 ? shared + s.out : nullptr), to(nullptr), sent(tw_shared_address(shared + s.out)),
-          arrived(counter), ranks(blocks), dtype(s.dtype), local(s.local)
+        : own(shared + s.out), to(s.to ? (char *)s.to + (long long)image * s.bytes : nullptr),
+          sent(tw_shared_address(shared) + 4 * (unsigned)s.out), arrived(counter), ranks(blocks), dtype(s.dtype),
+          kept(s.out >= 0), local(s.local)
     {
-        if (s.to) to = (char *)s.to + (size_t)image * s.c * s.h * s.w * (dtype == TW_F32 ? 4 : 2);
-    }
-    /* As the precision stores it, so that a value is the same whoever reads it and wherever it lies. */
-    __device__ float rounded(float v) const
-    {
-        return dtype == TW_F16 ? (float)__half(v) : dtype == TW_BF16 ? (float)__nv_bfloat16(v) : v;
     }
     /* How many threads, as a power of two, may compute the same result and share sending it. */
     __device__ int sharers_log2(int results) const
@@ -135,21 +145,20 @@ struct tw_small_sink {
             while (1 << log2 < ranks && results << (log2 + 1) <= TW_SMALL_THREADS) log2++;
         return log2;
     }
-    /* Into one block's copy; its mbarrier counts it. */
-    __device__ void send(int index, float v, int rank) const
-    {
-        tw_cluster_send(tw_cluster_place(sent + 4 * (unsigned)index, rank), tw_cluster_place(arrived, rank), v);
-    }
-    /* The result's element `index` of [c][h][w], by `sharers` threads that all have it, or by one. */
+    /* The result's element `index` of [c][h][w], by `sharers` threads that all have it, or by one. Each block's copy gets
+     * it, and its mbarrier counts it; rounded as the precision stores it, so that a value is the same whoever reads it and
+     * wherever it lies. */
     __device__ void put(int index, float v, int share = 0, int sharers = 1) const
     {
         if (kept) {
-            const float exact = rounded(v);
-            if (local) {
-                if (share == 0) kept[index] = exact;
-            } else {
-#pragma unroll 2
-                for (int rank = share; rank < ranks; rank += sharers) send(index, exact, rank);
+            const float exact = dtype == TW_F32 ? v : tw_small_rounded(dtype, v);
+            if (!local) {
+                const unsigned there = sent + 4 * (unsigned)index;
+#pragma unroll 1
+                for (int rank = share; rank < ranks; rank += sharers)
+                    tw_cluster_send(tw_cluster_place(there, rank), tw_cluster_place(arrived, rank), exact);
+            } else if (share == 0) {
+                own[index] = exact;
             }
         }
         if (to && share == 0) tw_small_write(to, dtype, index, v);

@@ -62,7 +62,7 @@ __device__ static void tw_small_conv2d_by(const tw_small_step &s, const tw_small
     const int w = s.w, pixels = part.rows() * w, per_quad = POOLED ? pixels : (pixels + 3) / 4;
     const int tiles = (part.c1 - part.c0 + TW_SMALL_CHANNELS - 1) / TW_SMALL_CHANNELS * per_quad;
     const int iw = p.iw, down = p.sh * iw; /* from a window's first row of pixels to its second */
-    const int *table = (const int *)(shared + s.table), *windows = table + (terms + 3) / 4 * 4;
+    const int *table = (const int *)(shared + s.pieces[TW_SMALL_TABLE].to), *windows = table + (terms + 3) / 4 * 4;
     const float low = s.low, high = s.high;
     for (int first = 0; first < tiles || first == 0; first += TW_SMALL_THREADS >> log2) {
         const int tile = first + ((int)threadIdx.x >> log2),
@@ -78,11 +78,11 @@ __device__ static void tw_small_conv2d_by(const tw_small_step &s, const tw_small
             left[i] = POOLED ? 2 * (pixel - row * w) : (pixel - row * w) * p.sw - p.pl;
             corner[i] = shared + s.in + top[i] * iw + left[i];
         }
-        const float4 *weights = (const float4 *)(shared + s.weights) + quad * terms;
+        const float4 *weights = (const float4 *)(shared + s.pieces[TW_SMALL_WEIGHTS].to) + quad * terms;
         const int own = quad * TW_SMALL_CHANNELS + (lane * 4 >> log2), c = part.c0 + own; /* this lane's channel */
         const bool mine = tile < tiles && c < part.c1;
         if (first == 0) gate.wait_for_parameters();
-        const float bias = p.has_bias && mine ? shared[s.bias + own] : 0;
+        const float bias = p.has_bias && mine ? shared[s.pieces[TW_SMALL_BIAS].to + own] : 0;
         int k = lane, offset = 0, window = 0;
         float4 v = {0, 0, 0, 0};
         const auto read_term = [&] {

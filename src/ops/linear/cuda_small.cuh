@@ -12,8 +12,8 @@ __device__ static void tw_small_linear(const tw_small_step &s, const tw_small_pa
     constexpr int early = 4;
     const int lane = threadIdx.x % 32, ic = s.linear.ic, c1 = part.c1;
     const bool has_bias = s.linear.has_bias, whole = ic % 4 == 0;
-    const float low = s.low, high = s.high, *x = shared + s.in, *weights = shared + s.weights,
-                *biases = shared + s.bias;
+    const float low = s.low, high = s.high, *x = shared + s.in, *weights = shared + s.pieces[TW_SMALL_WEIGHTS].to,
+                *biases = shared + s.pieces[TW_SMALL_BIAS].to;
     bool passed = false;
     gate.wait_for_parameters();
     for (int o = part.c0 + threadIdx.x / 32; o < c1 || !passed; o += TW_SMALL_THREADS / 32) {
@@ -51,6 +51,7 @@ __device__ static void tw_small_linear(const tw_small_step &s, const tw_small_pa
                 add(*(const float4 *)(x + i), *(const float4 *)(w + i));
             sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
         } else {
+#pragma unroll 1
             for (int i = lane; i < ic; i += 32) sum = fmaf(x[i], w[i], sum);
         }
 #pragma unroll
