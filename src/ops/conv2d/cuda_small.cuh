@@ -4,7 +4,7 @@
  * four pixels, and adds to 16 sums in registers: some 30 instructions, 16 of them multiply-adds, and issuing them bounds
  * it. Exchanges between lanes, of eight, four, two and one sums, add the partial sums and leave each lane with four, two or
  * one pixel of a channel, from which a pooling takes the largest. Where a term's pixel lies is a table's entry, made when
- * weights are packed; it and the weights are read one term ahead. How many lanes is a matter of the layer alone, so that
+ * weights are packed; it and the weights are read two terms ahead, and two terms' pixels at once. How many lanes is a matter of the layer alone, so that
  * its sums are the same in every launch, pooled or not.
  *
  * Packed: [ceil(oc / 4)][terms][4], then offsets in x, [terms], and rows and columns from the window's corner, [terms];
@@ -83,36 +83,45 @@ __device__ static void tw_small_conv2d_by(const tw_small_step &s, const tw_small
         const bool mine = tile < tiles && c < part.c1;
         if (first == 0) gate.wait_for_parameters();
         const float bias = p.has_bias && mine ? shared[s.pieces[TW_SMALL_BIAS].to + own] : 0;
-        int k = lane, offset = 0, window = 0;
-        float4 v = {0, 0, 0, 0};
-        const auto read_term = [&] {
-            if (k >= last) return;
-            v = weights[k];
-            offset = table[k];
-            if (PADDED) window = windows[k];
+        int offset[2] = {}, window[2] = {};
+        float4 v[2] = {};
+        const auto read_terms = [&](int k) {
+#pragma unroll
+            for (int j = 0; j < 2; j++) {
+                if (k + j * lanes >= last) continue;
+                v[j] = weights[k + j * lanes];
+                offset[j] = table[k + j * lanes];
+                if (PADDED) window[j] = windows[k + j * lanes];
+            }
         };
-        read_term();
+        read_terms(lane);
         if (first == 0) gate.pass();
         float sums[16] = {}; /* [channel][pixel] */
 #pragma unroll 1
-        while (k < last) {
-            float value[4];
+        for (int k = lane; k < last; k += 2 * lanes) {
+            const bool both = k + lanes < last;
+            float value[2][4];
 #pragma unroll
-            for (int i = 0; i < 4; i++) {
-                const float *const from = corner[i % corners] + offset + (POOLED ? i / 2 * down + i % 2 : 0);
-                const bool there = !PADDED || ((unsigned)(top[i % corners] + (window >> 16)) < (unsigned)p.ih &&
-                                               (unsigned)(left[i % corners] + (window & 0xffff)) < (unsigned)iw);
-                value[i] = there ? *from : 0;
-            }
-            const float4 of = v;
-            k += lanes;
-            read_term();
+            for (int j = 0; j < 2; j++)
 #pragma unroll
-            for (int i = 0; i < 4; i++) {
-                sums[i] = fmaf(of.x, value[i], sums[i]);
-                sums[4 + i] = fmaf(of.y, value[i], sums[4 + i]);
-                sums[8 + i] = fmaf(of.z, value[i], sums[8 + i]);
-                sums[12 + i] = fmaf(of.w, value[i], sums[12 + i]);
+                for (int i = 0; i < 4; i++) {
+                    const float *const from = corner[i % corners] + offset[j] + (POOLED ? i / 2 * down + i % 2 : 0);
+                    const bool there = !PADDED || ((unsigned)(top[i % corners] + (window[j] >> 16)) < (unsigned)p.ih &&
+                                                   (unsigned)(left[i % corners] + (window[j] & 0xffff)) < (unsigned)iw);
+                    value[j][i] = there && (j == 0 || both) ? *from : 0;
+                }
+            const float4 of[2] = {v[0], v[1]};
+            read_terms(k + 2 * lanes);
+#pragma unroll
+            for (int j = 0; j < 2; j++) {
+                if (j == 1 && !both) break;
+#pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    sums[i] = fmaf(of[j].x, value[j][i], sums[i]);
+                    sums[4 + i] = fmaf(of[j].y, value[j][i], sums[4 + i]);
+                    sums[8 + i] = fmaf(of[j].z, value[j][i], sums[8 + i]);
+                    sums[12 + i] = fmaf(of[j].w, value[j][i], sums[12 + i]);
+                }
             }
         }
         tw_small_gather(sums, log2);
