@@ -141,6 +141,16 @@ __device__ static void execute(const tw_small_step &s, const tw_small_part &part
     }
 }
 
+/* Until all that other blocks send has come: nobody has waited for what no warp of this block reads. The threads of
+ * arm_all(), which then may count the next image's. */
+__device__ static void receive_all(resident &r, int parity)
+{
+    const int i = (int)threadIdx.x - (TW_SMALL_THREADS - 32);
+    if (i >= 0 && i < r.copy.count && r.copy.steps[i].arriving > 0)
+        tw_barrier_wait(tw_shared_address(&r.arrived[i]), parity);
+    __syncwarp();
+}
+
 /* Every result that is sent: how many bytes of it this block will get. A thread a step, of the last warp, since the first
  * ones ask for parameters. */
 __device__ static void arm_all(resident &r)
@@ -163,15 +173,19 @@ __device__ static void run(resident &r, int rank)
             tw_cluster_sync(); /* the last image's activations have been read */
             fetch_inputs(p, image, shared);
         }
-        tw_small_gate gate = {tw_small_gate::INPUTS, 0, 0, parity};
         for (int i = 0; i < p.count; i++) {
             const tw_small_step &s = p.steps[i];
+            const bool behind_local = i > 0 && p.steps[i - 1].local;
+            const tw_small_gate gate = {i == 0         ? tw_small_gate::INPUTS
+                                        : behind_local ? tw_small_gate::BLOCK
+                                                       : tw_small_gate::NOBODY,
+                                        s.in_from >= 0 ? tw_shared_address(&r.arrived[s.in_from]) : 0,
+                                        s.other_from >= 0 ? tw_shared_address(&r.arrived[s.other_from]) : 0,
+                                        tw_shared_address(&r.fetched[i]), parity};
             const unsigned counter = tw_shared_address(&r.arrived[i]);
-            gate.fetched = tw_shared_address(&r.fetched[i]);
             execute(s, s.parts[rank], shared, tw_small_sink(s, shared, counter, image, p.ranks), gate);
-            gate.kind = s.arriving > 0 ? tw_small_gate::COUNTER : tw_small_gate::BLOCK;
-            gate.counter = counter;
         }
+        receive_all(r, parity);
     }
 }
 
@@ -245,13 +259,17 @@ static bool describe(const tw_problem *problem, tw_small_step *s)
             s->w = image ? (int)shape.dims[3] : 1;
             s->columns = tw_make_divisor(s->w);
             if (s->kind == TW_SMALL_CONV2D) {
-                s->lanes_log2 = tw_small_lanes_log2(s->conv);
+                s->lanes_log2 = (signed char)tw_small_lanes_log2(s->conv);
                 s->terms = tw_small_terms(s->conv);
+                if (tw_small_by_lines(s->conv)) {
+                    s->lines = s->conv.ic * s->conv.kh;
+                    s->columns = tw_make_divisor(s->w / 2); /* tiles of a row */
+                }
             }
             bound(s);
             s->dtype = problem->out.dtype;
             s->bytes = s->c * s->h * s->w * (s->dtype == TW_F32 ? 4 : 2);
-            s->in = s->other = s->out = -1;
+            s->in = s->other = s->out = s->in_from = s->other_from = -1;
             return true;
         }
     return false;
@@ -350,7 +368,8 @@ static void describe_parameters(tw_small_step *s, const tw_step *step)
     const int terms = s->terms, all = ceil_div(s->c, TW_SMALL_CHANNELS);
     if (s->kind == TW_SMALL_CONV2D) {
         s->pieces[TW_SMALL_WEIGHTS] = {weights, -1, TW_SMALL_CHANNELS * terms};
-        s->pieces[TW_SMALL_TABLE] = {weights + (size_t)all * TW_SMALL_CHANNELS * terms, -1, tw_small_table(terms)};
+        if (!s->lines)
+            s->pieces[TW_SMALL_TABLE] = {weights + (size_t)all * TW_SMALL_CHANNELS * terms, -1, tw_small_table(terms)};
         s->units_log2[TW_SMALL_WEIGHTS] = 2;
         s->units_log2[TW_SMALL_TABLE] = 15; /* all channels */
     } else {
@@ -376,8 +395,8 @@ struct origin {
     const tw_step *first, *last;
 };
 
-/* Where an operand of step i lies: where an earlier step leaves it, or with what comes from outside. */
-static int source(program *p, const origin *origins, int i, int operand, size_t *bytes)
+/* Where an operand of step i lies: where an earlier step leaves it, or with what comes from outside; *step_from: that step. */
+static int source(program *p, const origin *origins, int i, int operand, size_t *bytes, signed char *step_from)
 {
     const tw_step *step = origins[i].first;
     const void *from = step->in[operand];
@@ -385,6 +404,7 @@ static int source(program *p, const origin *origins, int i, int operand, size_t 
     for (int j = i - 1; j >= 0; j--) {
         if (origins[j].last->out != from) continue;
         if (p->steps[j].out < 0) p->steps[j].out = place(bytes, count);
+        *step_from = (signed char)j;
         return p->steps[j].out;
     }
     for (int j = 0; j < p->n_staged; j++)
@@ -408,8 +428,8 @@ static bool pools(const tw_small_step &s, const tw_step *step, const tw_small_st
 {
     const tw_conv2d &c = s.conv;
     const tw_pool &p = next.pool;
-    if (s.kind != TW_SMALL_CONV2D || next.kind != TW_SMALL_POOL || !step->internal || !read_by_next_alone) return false;
-    if ((c.pt | c.pl | c.pb | c.pr) != 0 || c.sw != 1 || c.has_residual || s.dtype != next.dtype) return false;
+    if (!s.lines || next.kind != TW_SMALL_POOL || !step->internal || !read_by_next_alone) return false;
+    if (c.has_residual || s.dtype != next.dtype) return false;
     return p.kind == TW_POOL_MAX && p.kh == 2 && p.kw == 2 && p.sh == 2 && p.sw == 2 && p.dilh == 1 && p.dilw == 1 &&
            (p.pt | p.pl) == 0 && 2 * p.oh <= p.ih && 2 * p.ow <= p.iw;
 }
@@ -424,8 +444,8 @@ static int describe_all(const tw_step *steps, size_t count, program *p, origin *
         describe(from->problem, s);
         origins[n] = {from, from};
         const int other = other_operand(*s);
-        s->in = source(p, origins, n, 0, bytes);
-        if (other >= 0) s->other = source(p, origins, n, other, bytes);
+        s->in = source(p, origins, n, 0, bytes, &s->in_from);
+        if (other >= 0) s->other = source(p, origins, n, other, bytes, &s->other_from);
         describe_parameters(s, from);
         tw_small_step next;
         if (i + 1 < count && describe(steps[i + 1].problem, &next) &&
@@ -440,6 +460,26 @@ static int describe_all(const tw_step *steps, size_t count, program *p, origin *
         s->to = count > 1 && origins[n].last->internal ? nullptr : origins[n].last->out;
     }
     return n;
+}
+
+/* The warps that a step keeps busy, at most as many as a block has. */
+static int busy_warps(const tw_small_step &s)
+{
+    const int most = TW_SMALL_THREADS / 32;
+    int busy = 0;
+    for (const tw_small_part &part : s.parts) {
+        const int channels = part.c1 - part.c0, rows = part.y1 - part.y0;
+        int warps = most;
+        if (s.kind == TW_SMALL_LINEAR) {
+            warps = ceil_div(channels, TW_SMALL_ROWS);
+        } else if (s.kind == TW_SMALL_CONV2D && s.lines) {
+            const int tiles =
+                ceil_div(channels, TW_SMALL_CHANNELS) * (s.pooled ? rows : ceil_div(rows, 2)) * (int)s.columns.d;
+            warps = ceil_div(tiles << s.lanes_log2, 32);
+        }
+        if (warps > busy) busy = warps;
+    }
+    return busy < most ? busy : most;
 }
 
 /* For clusters of so many blocks; the bytes of shared memory that each wants. */
@@ -462,6 +502,14 @@ static size_t build(const tw_step *steps, size_t count, int ranks, program *p)
             cut(s, ranks);
         s->arriving = s->local || s->out < 0 ? 0 : s->c * s->h * s->w * (int)sizeof(float);
         place_parameters(s, &bytes);
+    }
+    int warp = 0;
+    for (int i = 0; i < p->count; i++) {
+        tw_small_step *s = &p->steps[i];
+        if (s->in_from >= 0 && p->steps[s->in_from].arriving == 0) s->in_from = -1;
+        if (s->other_from >= 0 && p->steps[s->other_from].arriving == 0) s->other_from = -1;
+        s->first = (short)(warp * 32);
+        warp = (warp + busy_warps(*s)) % (TW_SMALL_THREADS / 32);
     }
     return bytes;
 }

@@ -10,8 +10,9 @@
 #include "ops/pool/pool.h"
 #include "ops/softmax/softmax.h"
 
-/* Blocks of a cluster at most; threads of a block; output channels that a thread of conv2d computes together. */
-enum { TW_SMALL_BLOCKS = 8, TW_SMALL_THREADS = 512, TW_SMALL_CHANNELS = 4 };
+/* Blocks of a cluster at most; threads of a block; output channels that a thread of conv2d computes together; outputs that a
+ * warp of linear does. */
+enum { TW_SMALL_BLOCKS = 8, TW_SMALL_THREADS = 512, TW_SMALL_CHANNELS = 4, TW_SMALL_ROWS = 4 };
 
 enum tw_small_kind { TW_SMALL_CONV2D, TW_SMALL_LINEAR, TW_SMALL_POOL, TW_SMALL_CLIP, TW_SMALL_ADD, TW_SMALL_SOFTMAX };
 
@@ -44,18 +45,22 @@ struct tw_small_step {
     };
     tw_small_part parts[TW_SMALL_BLOCKS];
     tw_small_kind kind;
-    int c, h, w;           /* of the result */
-    tw_divisor columns;    /* by w */
-    int in, other, out;    /* places in shared memory, in floats; -1: none. other: a residual, add's second */
-    tw_dtype dtype;        /* of the result */
-    bool local;            /* who reads the result is the block that wrote it */
-    bool pooled;           /* conv2d: the result is that of a 2x2 maximum pooling behind it */
-    int arriving;          /* bytes of the result that each block is sent */
-    int lanes_log2, terms; /* conv2d: lanes that share a sum; input channels times taps */
-    float low, high;       /* the activation's bounds */
-    int units_log2[TW_SMALL_PIECES];
-    int bytes; /* of the result of an image in device memory */
-    void *to;  /* in device memory; null: only later steps of the launch read it */
+    tw_dtype dtype;                  /* of the result */
+    int c, h, w;                     /* of the result */
+    tw_divisor columns;              /* by w; conv2d by lines: by tiles of a row */
+    int in, other, out;              /* places in shared memory, in floats; -1: none. other: a residual, add's second */
+    signed char in_from, other_from; /* the steps whose mbarriers count them; -1: none does */
+    short first;                     /* conv2d by lines, linear: the thread that begins, the first of a warp */
+    bool local;                      /* who reads the result is the block that wrote it */
+    bool pooled;                     /* conv2d by lines: the result is that of a 2x2 maximum pooling behind it */
+    signed char lanes_log2;          /* conv2d: lanes that share a sum */
+    signed char units_log2[TW_SMALL_PIECES];
+    int terms;       /* conv2d: input channels times taps */
+    int lines;       /* conv2d by lines: input channels times rows of taps; 0: it goes by terms */
+    int arriving;    /* bytes of the result that each block is sent */
+    float low, high; /* the activation's bounds */
+    int bytes;       /* of the result of an image in device memory */
+    void *to;        /* in device memory; null: only later steps of the launch read it */
     tw_small_piece pieces[TW_SMALL_PIECES];
 };
 
@@ -83,12 +88,18 @@ __device__ static inline int tw_small_quotient(int a, int b)
     return (int)__fdividef((float)a + 0.5f, (float)b);
 }
 
-/* What stands before a step's first read of an activation. Each thread of the block passes it once, and first does all that
- * needs no activations: reads the step's description, computes addresses, loads weights. Those who come early, and most
- * do, have it done while results travel. */
+/* The thread of the block as a step counts them: those that begin come after those that were busy in the step before. */
+__device__ static inline int tw_small_thread(const tw_small_step &s)
+{
+    return ((int)threadIdx.x - s.first) & (TW_SMALL_THREADS - 1);
+}
+
+/* What stands before a step's first read of an activation. A thread passes it once, and first does all that needs no
+ * activations: reads the step's description, computes addresses, loads weights. Those who come early, and most do, have it
+ * done while results travel. Where the whole block meets, nobody may stay away; else warps without work do. */
 struct tw_small_gate {
-    enum { INPUTS, BLOCK, COUNTER } kind; /* this block's copies of inputs; its own results; results of all blocks */
-    unsigned counter, fetched; /* mbarriers: of the results; of the step's parameters, which are fetched once */
+    enum { INPUTS, BLOCK, NOBODY } meets; /* for this block's copies of inputs; for its own results; does not */
+    unsigned in, other, fetched; /* mbarriers: of results that other blocks send, 0: none; of the step's parameters */
     int parity;
     __device__ void wait_for_parameters() const
     {
@@ -96,14 +107,28 @@ struct tw_small_gate {
     }
     __device__ void pass() const
     {
-        if (kind == COUNTER) {
-            tw_barrier_wait(counter, parity);
-            return;
-        }
-        if (kind == INPUTS) tw_copy_wait_all();
-        __syncthreads();
+        if (meets == INPUTS) tw_copy_wait_all();
+        if (meets != NOBODY) __syncthreads();
+        if (in) tw_barrier_wait(in, parity);
+        if (other) tw_barrier_wait(other, parity);
+    }
+    __device__ void pass_idle() const
+    {
+        if (meets == INPUTS) tw_copy_wait_all();
+        if (meets != NOBODY) __syncthreads();
     }
 };
+
+/* Two lanes so far apart add their partial sums; each keeps half of them. */
+template <int KEPT, int ALL> __device__ static inline void tw_small_halve(float (&sums)[ALL], int distance)
+{
+    const bool upper = threadIdx.x & distance;
+#pragma unroll
+    for (int i = 0; i < KEPT; i++) {
+        const float keep = upper ? sums[KEPT + i] : sums[i], give = upper ? sums[i] : sums[KEPT + i];
+        sums[i] = keep + __shfl_xor_sync(0xffffffffu, give, distance);
+    }
+}
 
 /* Into device memory: once in the kernel's code, since few results go there. */
 __device__ __noinline__ static void tw_small_write(void *to, tw_dtype dtype, int index, float v)
@@ -145,23 +170,50 @@ struct tw_small_sink {
             while (1 << log2 < ranks && results << (log2 + 1) <= TW_SMALL_THREADS) log2++;
         return log2;
     }
+    /* As the precision stores it, so that a value is the same whoever reads it and wherever it lies. */
+    __device__ float rounded(float v) const
+    {
+        return dtype == TW_F32 ? v : tw_small_rounded(dtype, v);
+    }
     /* The result's element `index` of [c][h][w], by `sharers` threads that all have it, or by one. Each block's copy gets
-     * it, and its mbarrier counts it; rounded as the precision stores it, so that a value is the same whoever reads it and
-     * wherever it lies. */
+     * it, and its mbarrier counts it. */
     __device__ void put(int index, float v, int share = 0, int sharers = 1) const
     {
         if (kept) {
-            const float exact = dtype == TW_F32 ? v : tw_small_rounded(dtype, v);
+            const float exact = rounded(v);
             if (!local) {
                 const unsigned there = sent + 4 * (unsigned)index;
-#pragma unroll 1
-                for (int rank = share; rank < ranks; rank += sharers)
-                    tw_cluster_send(tw_cluster_place(there, rank), tw_cluster_place(arrived, rank), exact);
+#pragma unroll
+                for (int i = 0; i < TW_SMALL_BLOCKS; i += sharers)
+                    if (share + i < ranks)
+                        tw_cluster_send(tw_cluster_place(there, share + i), tw_cluster_place(arrived, share + i),
+                                        exact);
             } else if (share == 0) {
                 own[index] = exact;
             }
         }
         if (to && share == 0) tw_small_write(to, dtype, index, v);
+    }
+    /* Elements `index`, which is even, and the next: one message instead of two. A block sends about one a cycle. */
+    __device__ void put_pair(int index, float v0, float v1, int share = 0, int sharers = 1) const
+    {
+        if (kept) {
+            const float2 exact = {rounded(v0), rounded(v1)};
+            if (!local) {
+                const unsigned there = sent + 4 * (unsigned)index;
+#pragma unroll
+                for (int i = 0; i < TW_SMALL_BLOCKS; i += sharers)
+                    if (share + i < ranks)
+                        tw_cluster_send(tw_cluster_place(there, share + i), tw_cluster_place(arrived, share + i),
+                                        exact.x, exact.y);
+            } else if (share == 0) {
+                *(float2 *)(own + index) = exact;
+            }
+        }
+        if (to && share == 0) {
+            tw_small_write(to, dtype, index, v0);
+            tw_small_write(to, dtype, index + 1, v1);
+        }
     }
 };
 

@@ -1,6 +1,6 @@
-/* linear in the small-network kernel: a warp computes an output; its lanes walk x and the row of weights, both in shared
- * memory, 16 bytes each where rows are a multiple of that, and add up by shuffles. The first 512 weights of a warp's output
- * are in its registers before x is there. */
+/* linear in the small-network kernel: a warp computes four outputs; its lanes walk x and the rows of weights, both in
+ * shared memory, 16 bytes each where rows are a multiple of that, and add up by exchanges after which eight lanes have an
+ * output and share sending it. The first 512 weights of each row are in registers before x is there. */
 #ifndef TW_OPS_LINEAR_CUDA_SMALL_CUH
 #define TW_OPS_LINEAR_CUDA_SMALL_CUH
 
@@ -10,55 +10,66 @@ __device__ static void tw_small_linear(const tw_small_step &s, const tw_small_pa
                                        const tw_small_sink &sink, const tw_small_gate &gate)
 {
     constexpr int early = 4;
-    const int lane = threadIdx.x % 32, ic = s.linear.ic, c1 = part.c1;
+    const int thread = tw_small_thread(s), lane = thread % 32, ic = s.linear.ic, outputs = part.c1 - part.c0;
     const bool has_bias = s.linear.has_bias, whole = ic % 4 == 0;
     const float low = s.low, high = s.high, *x = shared + s.in, *weights = shared + s.pieces[TW_SMALL_WEIGHTS].to,
                 *biases = shared + s.pieces[TW_SMALL_BIAS].to;
     bool passed = false;
-    gate.wait_for_parameters();
-    for (int o = part.c0 + threadIdx.x / 32; o < c1 || !passed; o += TW_SMALL_THREADS / 32) {
-        const bool any = o < c1;
-        const float *w = weights + (o - part.c0) * ic;
-        const float bias = any && has_bias ? biases[o - part.c0] : 0;
-        float4 b[early];
+    for (int first = thread / 32 * TW_SMALL_ROWS; first < outputs; first += TW_SMALL_THREADS / 32 * TW_SMALL_ROWS) {
+        const int own = first + lane / 8; /* this lane's output in the end */
+        const float *row[TW_SMALL_ROWS];
 #pragma unroll
-        for (int i = 0; i < early; i++) {
-            const int at = 4 * lane + 128 * i;
-            b[i] = any && whole && at < ic ? *(const float4 *)(w + at) : float4{0, 0, 0, 0};
-        }
+        for (int o = 0; o < TW_SMALL_ROWS; o++) row[o] = weights + min(first + o, outputs - 1) * ic;
+        if (!passed) gate.wait_for_parameters();
+        const float bias = has_bias && own < outputs ? biases[own] : 0;
+        float4 b[early][TW_SMALL_ROWS];
+#pragma unroll
+        for (int i = 0; i < early; i++)
+#pragma unroll
+            for (int o = 0; o < TW_SMALL_ROWS; o++) {
+                const int at = 4 * lane + 128 * i;
+                b[i][o] = whole && at < ic ? *(const float4 *)(row[o] + at) : float4{0, 0, 0, 0};
+            }
         if (!passed) gate.pass();
         passed = true;
-        if (!any) break;
-        float sum = 0;
+        float sums[TW_SMALL_ROWS] = {};
+        const auto add = [&](const float4 &a, const float4(&of)[TW_SMALL_ROWS]) {
+#pragma unroll
+            for (int o = 0; o < TW_SMALL_ROWS; o++) {
+                sums[o] = fmaf(a.x, of[o].x, sums[o]);
+                sums[o] = fmaf(a.y, of[o].y, sums[o]);
+                sums[o] = fmaf(a.z, of[o].z, sums[o]);
+                sums[o] = fmaf(a.w, of[o].w, sums[o]);
+            }
+        };
         if (whole) {
-            float4 a[early];
 #pragma unroll
             for (int i = 0; i < early; i++) {
                 const int at = 4 * lane + 128 * i;
-                a[i] = at < ic ? *(const float4 *)(x + at) : float4{0, 0, 0, 0};
+                if (128 * i < ic) add(at < ic ? *(const float4 *)(x + at) : float4{0, 0, 0, 0}, b[i]);
             }
-            float sums[4] = {};
-            const auto add = [&](const float4 &a, const float4 &b) {
-                sums[0] = fmaf(a.x, b.x, sums[0]);
-                sums[1] = fmaf(a.y, b.y, sums[1]);
-                sums[2] = fmaf(a.z, b.z, sums[2]);
-                sums[3] = fmaf(a.w, b.w, sums[3]);
-            };
+#pragma unroll 1
+            for (int at = 4 * lane + 128 * early; at < ic; at += 128) {
+                float4 of[TW_SMALL_ROWS];
 #pragma unroll
-            for (int i = 0; i < early; i++) add(a[i], b[i]);
-#pragma unroll 4
-            for (int i = 4 * lane + 128 * early; i < ic; i += 128)
-                add(*(const float4 *)(x + i), *(const float4 *)(w + i));
-            sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+                for (int o = 0; o < TW_SMALL_ROWS; o++) of[o] = *(const float4 *)(row[o] + at);
+                add(*(const float4 *)(x + at), of);
+            }
         } else {
 #pragma unroll 1
-            for (int i = lane; i < ic; i += 32) sum = fmaf(x[i], w[i], sum);
-        }
+            for (int at = lane; at < ic; at += 32)
 #pragma unroll
-        for (int lanes = 16; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, lanes);
-        if (has_bias) sum += bias;
-        sink.put(o, tw_small_bounded(sum, low, high), lane, 32);
+                for (int o = 0; o < TW_SMALL_ROWS; o++) sums[o] = fmaf(x[at], row[o][at], sums[o]);
+        }
+        __syncwarp();
+        tw_small_halve<2>(sums, 16);
+        tw_small_halve<1>(sums, 8);
+#pragma unroll
+        for (int lanes = 4; lanes > 0; lanes /= 2) sums[0] += __shfl_xor_sync(0xffffffffu, sums[0], lanes);
+        if (own < outputs) sink.put(part.c0 + own, tw_small_bounded(sums[0] + bias, low, high), lane % 8, 8);
     }
+    if (!passed) gate.pass_idle();
 }
+static_assert(TW_SMALL_ROWS == 4, "eight lanes an output");
 
 #endif
