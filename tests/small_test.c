@@ -167,9 +167,34 @@ static tw_graph *branched(void)
     return NULL;
 }
 
-static void branches_padding_and_residuals(void)
+/* Windows of 3x3 and 5x5 without padding on even rows: two and eight lanes a sum, poolings behind with even and odd rows,
+ * an odd number of rows, a residual that comes from an earlier step. */
+static tw_graph *unpadded(void)
 {
-    tw_graph *graph = is_here() ? branched() : NULL;
+    tw_graph *g;
+    if (tw_graph_create("unpadded", &g, &error) != TW_OK) return NULL;
+    tw_value x = tw_graph_input(g, "x", &(tw_shape){4, {1, 3, 17, 26}});
+    tw_value a = tw_graph_conv2d(g, x, &(tw_conv2d_desc){.name = "a", .out_channels = 6, .kernel = {5}, .bias = true});
+    tw_value d = tw_graph_conv2d(g, x, &(tw_conv2d_desc){.name = "d", .out_channels = 8, .kernel = {5}, .bias = true});
+    tw_value pool_d = tw_graph_pool(g, tw_graph_relu(g, d, "relu_d"), &(tw_pool_desc){.name = "pool_d", .kernel = {2}});
+    tw_value b = tw_graph_conv2d(g, x, &(tw_conv2d_desc){.name = "b", .out_channels = 6, .kernel = {5}});
+    tw_value sum = tw_graph_relu(g, tw_graph_add(g, b, a, "sum"), "relu");
+    tw_value c = tw_graph_conv2d(g, sum, &(tw_conv2d_desc){.name = "c", .out_channels = 10, .kernel = {3}});
+    tw_value pool_c = tw_graph_pool(g, c, &(tw_pool_desc){.name = "pool_c", .kernel = {2}});
+    tw_value e =
+        tw_graph_conv2d(g, pool_c, &(tw_conv2d_desc){.name = "e", .out_channels = 9, .kernel = {3}, .bias = true});
+    tw_value pool_e = tw_graph_pool(g, tw_graph_relu(g, e, "relu_e"), &(tw_pool_desc){.name = "pool_e", .kernel = {2}});
+    tw_value left = tw_graph_linear(g, tw_graph_flatten(g, pool_e, "flat_e"), &(tw_linear_desc){"left", 37, true});
+    tw_value right = tw_graph_linear(g, tw_graph_flatten(g, pool_d, "flat_d"), &(tw_linear_desc){"right", 37, false});
+    tw_graph_output(g, tw_graph_add(g, left, right, "both"));
+    if (tw_graph_check(g, &error) == TW_OK) return initialised(g);
+    test_fail(__FILE__, __LINE__, "%s", error.message);
+    tw_graph_release(g);
+    return NULL;
+}
+
+static void check_batches(tw_graph *graph)
+{
     if (!graph) return;
     for (int batch = 1; batch <= 18 && !test_failed(); batch += 17) {
         check_graph(graph, &(tw_plan_desc){.batch = batch, .designs = "small"}, 1);
@@ -177,6 +202,16 @@ static void branches_padding_and_residuals(void)
         check_graph(graph, &(tw_plan_desc){.batch = batch, .precision = TW_PRECISION_FP16, .designs = "small"}, 0);
     }
     tw_graph_release(graph);
+}
+
+static void branches_padding_and_residuals(void)
+{
+    check_batches(is_here() ? branched() : NULL);
+}
+
+static void windows_without_padding(void)
+{
+    check_batches(is_here() ? unpadded() : NULL);
 }
 
 /* Values inside of a launch can be read where the plan keeps them. */
@@ -215,6 +250,7 @@ int main(int argc, char **argv)
         {"auto takes it for lenet5", auto_takes_it_for_lenet5},
         {"named designs stay", named_designs_stay},
         {"branches, padding and residuals", branches_padding_and_residuals},
+        {"windows without padding", windows_without_padding},
         {"kept values are written", kept_values_are_written},
     };
     if (tw_device_open("cpu", NULL, &cpu, &error) != TW_OK) return 1;

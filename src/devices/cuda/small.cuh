@@ -175,41 +175,38 @@ struct tw_small_sink {
     {
         return dtype == TW_F32 ? v : tw_small_rounded(dtype, v);
     }
-    /* The result's element `index` of [c][h][w], by `sharers` threads that all have it, or by one. Each block's copy gets
-     * it, and its mbarrier counts it. */
+    /* To the blocks share, share + sharers, ... of the cluster. What eight blocks get is known when it is compiled. */
+    template <class... Values> __device__ void send(int index, int share, int sharers, Values... values) const
+    {
+        const unsigned there = sent + 4 * (unsigned)index;
+        if (ranks == TW_SMALL_BLOCKS) {
+#pragma unroll
+            for (int rank = 0; rank < TW_SMALL_BLOCKS; rank += sharers)
+                tw_cluster_send(tw_cluster_place(there, share + rank), tw_cluster_place(arrived, share + rank),
+                                values...);
+        } else {
+#pragma unroll 1
+            for (int rank = share; rank < ranks; rank += sharers)
+                tw_cluster_send(tw_cluster_place(there, rank), tw_cluster_place(arrived, rank), values...);
+        }
+    }
+    /* The result's element `index` of [c][h][w], by `sharers` threads that all have it, one, two, four or eight. Each
+     * block's copy gets it, and its mbarrier counts it. */
     __device__ void put(int index, float v, int share = 0, int sharers = 1) const
     {
-        if (kept) {
-            const float exact = rounded(v);
-            if (!local) {
-                const unsigned there = sent + 4 * (unsigned)index;
-#pragma unroll
-                for (int i = 0; i < TW_SMALL_BLOCKS; i += sharers)
-                    if (share + i < ranks)
-                        tw_cluster_send(tw_cluster_place(there, share + i), tw_cluster_place(arrived, share + i),
-                                        exact);
-            } else if (share == 0) {
-                own[index] = exact;
-            }
-        }
+        if (kept && !local)
+            send(index, share, sharers, rounded(v));
+        else if (kept && share == 0)
+            own[index] = rounded(v);
         if (to && share == 0) tw_small_write(to, dtype, index, v);
     }
     /* Elements `index`, which is even, and the next: one message instead of two. A block sends about one a cycle. */
     __device__ void put_pair(int index, float v0, float v1, int share = 0, int sharers = 1) const
     {
-        if (kept) {
-            const float2 exact = {rounded(v0), rounded(v1)};
-            if (!local) {
-                const unsigned there = sent + 4 * (unsigned)index;
-#pragma unroll
-                for (int i = 0; i < TW_SMALL_BLOCKS; i += sharers)
-                    if (share + i < ranks)
-                        tw_cluster_send(tw_cluster_place(there, share + i), tw_cluster_place(arrived, share + i),
-                                        exact.x, exact.y);
-            } else if (share == 0) {
-                *(float2 *)(own + index) = exact;
-            }
-        }
+        if (kept && !local)
+            send(index, share, sharers, rounded(v0), rounded(v1));
+        else if (kept && share == 0)
+            *(float2 *)(own + index) = {rounded(v0), rounded(v1)};
         if (to && share == 0) {
             tw_small_write(to, dtype, index, v0);
             tw_small_write(to, dtype, index + 1, v1);
