@@ -402,7 +402,7 @@ struct origin {
     const tw_step *first, *last;
 };
 
-/* Where an operand of step i lies: where an earlier step leaves it, or with what comes from outside; *step_from: that step. */
+/* Where an operand of step i lies: where an earlier step, step_from, leaves it, or with what comes from outside. */
 static int source(program *p, const origin *origins, int i, int operand, size_t *bytes, signed char *step_from)
 {
     const tw_step *step = origins[i].first;

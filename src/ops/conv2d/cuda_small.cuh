@@ -140,7 +140,7 @@ __device__ static void tw_small_conv2d_by_lines(const tw_small_step &s, const tw
             for (int i = 0; i < across; i++) {
                 largest[i] = tw_small_bounded(sums[4 * i] + bias[i], low, high);
 #pragma unroll
-                for (int j = 1; j < 8 / LANES + (LANES == 8); j++)
+                for (int j = 1; j < (LANES == 2 ? 4 : 2); j++)
                     largest[i] = tw_small_larger(largest[i], tw_small_bounded(sums[4 * i + j] + bias[i], low, high));
             }
             if (LANES == 8) {
