@@ -10,20 +10,21 @@
  * cut so that each block reads just what it wrote itself: then a barrier of the block is enough and nothing travels.
  * Overlapping windows make blocks compute some rows twice.
  *
- * Weights come first: each block asks for its own part of all of them (31 KB in LeNet-5) before it waits for the image, a
- * warp a piece, by bulk copies that an mbarrier of the step counts, and waits for them where the step begins. What is left
- * is latency, so a step does all that needs no activation before its gate (small.cuh), while results still travel. Few warps
- * do a step of conv2d or linear, and the next step is done by those after them: these have read its description and weights
- * long before, and wait for the result alone. Who has no work in a step goes on to the next.
+ * Weights come first: each block asks for its own part of all of them (31 KB in LeNet-5) before it waits for the
+ * image, a warp a piece, by bulk copies that an mbarrier of the step counts, and waits for them where the step begins.
+ * What is left is latency, so a step does all that needs no activation before its gate (small.cuh), while results
+ * still travel. Few warps do a step of conv2d or linear, and the next step is done by those after them: these have
+ * read its description and weights long before, and wait for the result alone. Who has no work in a step goes on to
+ * the next.
  *
- * Where a LeNet-5's time goes on an H100, by counting instructions (cycles; to measure): the program, weights and image from
- * memory 2,000 to 2,500; conv1 700, three lines of 103 instructions and their reads' latency, then exchanges and pooling;
- * conv2 950, four lines; the three linear layers 370, 300 and 250, of which the five exchanges are 180 each. Between steps
- * results travel: a block sends about one message a cycle, 590 after conv1, 400 after conv2, 120 and 90 then, and the first
- * takes some 250 to arrive. That is 4,200 cycles behind the start, and with the launch 6 us. As one interpreter of terms for
- * all sizes it took 13.7 us, in which each warp executed 2,870 instructions, 195 of them multiply-adds. Only results that
- * somebody outside the launch reads are written to device memory. Batches take more clusters, then more rounds; weights are
- * read once a cluster.
+ * Where a LeNet-5's time goes on an H100, by counting instructions (cycles; to measure): the program, weights and
+ * image from memory 2,000 to 2,500; conv1 700, three lines of 103 instructions and their reads' latency, then
+ * exchanges and pooling; conv2 950, four lines; the three linear layers 370, 300 and 250, of which the five exchanges
+ * are 180 each. Between steps results travel: a block sends about one message a cycle, 590 after conv1, 400 after
+ * conv2, 120 and 90 then, and the first takes some 250 to arrive. That is 4,200 cycles behind the start, and with the
+ * launch 6 us. As one interpreter of terms for all sizes it took 13.7 us, in which each warp executed 2,870
+ * instructions, 195 of them multiply-adds. Only results that somebody outside the launch reads are written to device
+ * memory. Batches take more clusters, then more rounds; weights are read once a cluster.
  *
  * A step alone, as profiles and single layers run it, is a list of one. Sums do not depend on what else is in a list, so
  * that results are the same to the bit. */

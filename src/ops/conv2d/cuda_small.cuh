@@ -1,19 +1,20 @@
 /* conv2d in the small-network kernel, in two ways.
  *
- * By lines: 3x3 and 5x5 windows, stride and dilation 1, no padding, rows of even length. Two or eight lanes compute four
- * output channels of a window of 2x2 pixels. Each takes every second (eighth) line of the sums' terms, an input channel and
- * row of taps, for which it reads 2 x (K + 1) numbers of x, two at a time, and K times four weights: 11 reads for the 80
- * multiply-adds of five taps, from two addresses with what is known when it is compiled added to them. The first line's
- * weights are in registers before x is there. Exchanges between lanes, of eight, four and two sums, add the partial sums and
- * leave each lane with two channels, or with one channel of one row. A 2x2 maximum pooling behind the layer, where nothing
- * else reads its result, takes the largest of the window at once. How many lanes is a matter of the layer alone, so that its
- * sums are the same in every launch, pooled or not; few lanes, since exchanges cost instructions: four warps, one to each
- * scheduler, are enough, 16 sums being independent.
+ * By lines: 3x3 and 5x5 windows, stride and dilation 1, no padding, rows of even length. Two or eight lanes compute
+ * four output channels of a window of 2x2 pixels. Each takes every second (eighth) line of the sums' terms, an input
+ * channel and row of taps, for which it reads 2 x (K + 1) numbers of x, two at a time, and K times four weights: 11
+ * reads for the 80 multiply-adds of five taps, from two addresses with what is known when it is compiled added to
+ * them. The first line's weights are in registers before x is there. Exchanges between lanes, of eight, four and two
+ * sums, add the partial sums and leave each lane with two channels, or with one channel of one row. A 2x2 maximum
+ * pooling behind the layer, where nothing else reads its result, takes the largest of the window at once. How many
+ * lanes is a matter of the layer alone, so that its sums are the same in every launch, pooled or not; few lanes, since
+ * exchanges cost instructions: four warps, one to each scheduler, are enough, 16 sums being independent.
  *
- * By terms, all others: four, eight or sixteen lanes compute four output channels of four pixels; each takes every fourth
- * (eighth, sixteenth) term, (input channel, ky, kx), reads the term's four weights at once and four pixels, and adds to 16
- * sums: some 30 instructions, 16 of them multiply-adds, and issuing them bounds it. Where a term's pixel lies is a table's
- * entry, made when weights are packed; it and the weights are read two terms ahead, and two terms' pixels at once.
+ * By terms, all others: four, eight or sixteen lanes compute four output channels of four pixels; each takes every
+ * fourth (eighth, sixteenth) term, (input channel, ky, kx), reads the term's four weights at once and four pixels, and
+ * adds to 16 sums: some 30 instructions, 16 of them multiply-adds, and issuing them bounds it. Where a term's pixel
+ * lies is a table's entry, made when weights are packed; it and the weights are read two terms ahead, and two terms'
+ * pixels at once.
  *
  * Packed: [ceil(oc / 4)][terms][4], then offsets in x, [terms], and rows and columns from the window's corner, [terms];
  * both are padded to 16 bytes. */
