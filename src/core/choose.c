@@ -305,7 +305,17 @@ static void consider(const tw_plan *plan, const tw_node *node, tw_problem *probl
         }
 }
 
-/* The best of what was measured of this problem; `best` stays where nothing was. */
+/* Does consider() try these? Designs need not refuse what it does not, and a tuning may hold anything. */
+static bool is_tried(const tw_plan *plan, tw_type in, tw_type out)
+{
+    const tw_dtype narrow = tw_precision_dtype(plan->desc.precision);
+    if ((in.dtype != narrow && in.dtype != TW_F32) || (out.dtype != narrow && out.dtype != TW_F32)) return false;
+    for (int i = 0; i < TW_LAYOUT_PAIRS; i++)
+        if (in.layout == tw_layout_pairs[i][0] && out.layout == tw_layout_pairs[i][1]) return true;
+    return false;
+}
+
+/* The best of what was measured of this problem; `best` stays where nothing was, or nothing that reorders lead to. */
 static void consider_measured(const tw_plan *plan, const tw_node *node, tw_problem *problem, choice *best)
 {
     char name[192];
@@ -315,14 +325,16 @@ static void consider_measured(const tw_plan *plan, const tw_node *node, tw_probl
     const tw_measurement *items = tw_tuning_find(tuning_of(plan), name, &count);
     for (size_t i = 0; i < count; i++) {
         const tw_design *design = tw_design_find(node->op->name, plan->device->backend->name, items[i].design);
-        if (!design || design->yardstick || design->joins || design->follows) continue;
+        if (!design || design->yardstick || design->joins || design->follows ||
+            !is_tried(plan, items[i].in, items[i].out))
+            continue;
         choice c = {.design = tw_design_on(design, plan->device),
                     .in = items[i].in,
                     .out = items[i].out,
                     .measured = items[i].seconds};
         consider_types(plan, node, problem, &c, &measured);
     }
-    if (measured.design) *best = measured;
+    if (measured.design && measured.cost < impossible) *best = measured;
 }
 
 /* Wider than it must be: float32 where the design knows the precision's own type, and neither the input is there in
