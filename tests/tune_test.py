@@ -163,6 +163,17 @@ def a_bad_cache_is_said_and_ignored():
 
 
 @case
+def a_large_cache_in_any_order_is_read_at_once():
+    cache = Cache()
+    row = prefer_naive(cache)
+    others = [f"5 linear:mb1ic{i}oc7bias1 naive float32 plain float32 plain" for i in range(200000, 0, -1)]
+    cache.keep(*others, f"1234 {row['problem']} naive float32 plain float32 plain")
+    check(os.path.getsize(cache.file) < 16 << 20, "the file is too large to be read")
+    result = run("inspect", "lenet5", "--threads", 1, env=cache.env, timeout=10)
+    check(b"1 of " in result.stderr, f"messages {result.stderr!r}")
+
+
+@case
 def a_folder_that_cannot_be_written_is_refused_first():
     cache = Cache()
     with open(cache.home, "w", encoding="utf-8"):

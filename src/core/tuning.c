@@ -95,6 +95,30 @@ tw_status tw_tuning_add(tw_tuning *tuning, const tw_measurement *item, tw_error 
     return TW_OK;
 }
 
+tw_status tw_tuning_append(tw_tuning *tuning, const tw_measurement *item, tw_error *error)
+{
+    if (!make_room(tuning)) return tw_no_memory(error, sizeof *item, "a measurement");
+    tuning->items[tuning->count++] = *item;
+    return TW_OK;
+}
+
+static int compare_items(const void *a, const void *b)
+{
+    const tw_measurement *x = a, *y = b;
+    const int order = compare(x, y);
+    return order ? order : (x->seconds > y->seconds) - (x->seconds < y->seconds);
+}
+
+void tw_tuning_sort(tw_tuning *tuning)
+{
+    size_t kept = 0;
+    if (tuning->count > 1) qsort(tuning->items, tuning->count, sizeof *tuning->items, compare_items);
+    for (size_t i = 0; i < tuning->count; i++)
+        if (kept == 0 || compare(&tuning->items[kept - 1], &tuning->items[i]) != 0)
+            tuning->items[kept++] = tuning->items[i];
+    tuning->count = kept;
+}
+
 void tw_tuning_filter(tw_tuning *tuning, bool (*keep)(const tw_measurement *item, const void *context),
                       const void *context)
 {

@@ -29,6 +29,9 @@ const tw_measurement *tw_tuning_find(const tw_tuning *tuning, const char *proble
 bool tw_measurement_same(const tw_measurement *a, const tw_measurement *b);
 /* In place of one of the same problem, design and types, if there is one. */
 tw_status tw_tuning_add(tw_tuning *tuning, const tw_measurement *item, tw_error *error);
+/* Many: appended in any order, then brought into order once. Of the same, the least seconds stay. */
+tw_status tw_tuning_append(tw_tuning *tuning, const tw_measurement *item, tw_error *error);
+void tw_tuning_sort(tw_tuning *tuning);
 /* All of `newer`, which takes the place of everything that is known of its problems. */
 tw_status tw_tuning_merge(tw_tuning *tuning, const tw_tuning *newer, tw_error *error);
 /* Keeps those for which keep() is true. */

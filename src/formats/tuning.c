@@ -176,10 +176,11 @@ static tw_status read_all(reader *r, const tw_device *device, tw_tuning *tuning,
         memcpy(copy, line, sizeof copy);
         const char *wrong = read_measurement(copy, device, &item);
         if (wrong) return tw_fail(error, TW_INVALID, "%s:%d: %s: \"%.100s\"", r->path, r->line, wrong, printable(line));
-        tw_status status = tw_tuning_add(tuning, &item, error);
+        tw_status status = tw_tuning_append(tuning, &item, error);
         if (status != TW_OK) return status;
         count++;
     }
+    tw_tuning_sort(tuning);
     return r->at == r->end ? TW_OK : tw_fail(error, TW_INVALID, "%s: something follows its last line", r->path);
 }
 
