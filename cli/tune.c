@@ -2,12 +2,15 @@
 #include "bench/tune.h"
 #include "cli.h"
 #include "core/status.h"
+#include "formats/file.h"
 #include "formats/tuning.h"
 #include "progress.h"
 #include "session.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 static const tw_column columns[] = {
     {"layer", "layer", TW_COLUMN_TEXT},
@@ -82,18 +85,41 @@ static void tell(const tw_tune_result *result, const char *model, const char *pa
     cli_note("wrote %s", path);
 }
 
+static bool is_of_others(const tw_measurement *item, const void *context)
+{
+    const tw_tune_result *result = context;
+    for (size_t i = 0; i < result->n_layers; i++)
+        if (strcmp(item->problem, result->layers[i].problem) == 0) return false;
+    return true;
+}
+
 /* What is in the cache stays, but for the problems that were measured now. */
-static tw_status keep(const char *path, tw_device *device, tw_precision precision, const tw_tuning *measured,
-                      tw_error *error)
+static tw_status merge(const char *path, const tw_tune_desc *desc, const tw_tuning *measured,
+                       const tw_tune_result *result, tw_error *error)
 {
     tw_tuning *cache = NULL;
-    if (tw_tuning_open(NULL, device, precision, &cache, error) != TW_OK) {
+    tw_status status = tw_tuning_open(NULL, desc->device, desc->precision, &cache, error);
+    if (status == TW_INVALID) {
         cli_note("%s; it is written anew", error->message);
         cache = tw_tuning_create();
+        status = cache ? TW_OK : tw_no_memory(error, sizeof *measured, "a tuning");
     }
-    tw_status status = cache ? tw_tuning_merge(cache, measured, error) : tw_no_memory(error, sizeof *cache, "a tuning");
-    if (status == TW_OK) status = tw_tuning_write(path, cache, device, precision, error);
+    if (status == TW_OK) {
+        tw_tuning_filter(cache, is_of_others, result);
+        status = tw_tuning_merge(cache, measured, error);
+    }
+    if (status == TW_OK) status = tw_tuning_write(path, cache, desc->device, desc->precision, error);
     tw_tuning_release(cache);
+    return status;
+}
+
+/* Another tune that ends at the same time waits, so that neither writes over what the other found. */
+static tw_status keep(const char *path, const tw_tune_desc *desc, const tw_tuning *measured,
+                      const tw_tune_result *result, tw_error *error)
+{
+    const int lock = tw_file_lock_folder(path);
+    tw_status status = merge(path, desc, measured, result, error);
+    if (lock >= 0) close(lock);
     return status;
 }
 
@@ -132,7 +158,7 @@ static tw_status tune(const cli_options *options, const cli_model *model, tw_dev
         status = tw_tune(&desc, measured, &result, error);
         cli_progress_end();
     }
-    if (status == TW_OK) status = keep(path, device, desc.precision, measured, error);
+    if (status == TW_OK) status = keep(path, &desc, measured, &result, error);
     if (status == TW_OK) {
         add_rows(results, model, &desc, &result);
         tell(&result, model->name, path);

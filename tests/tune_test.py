@@ -6,12 +6,14 @@ Times are not checked: what a plan must take is written into the cache by hand.
 
 The last line is 'N passed, N failed, N skipped'.
 """
+import fcntl
 import json
 import os
 import re
 import stat
+import subprocess
 
-from cases import Skip, as_json, case, check, equal, main, path, refuse, run, succeed
+from cases import TILEWISE, TIMEOUT, Skip, as_json, case, check, equal, main, path, refuse, run, succeed
 
 QUICK = ["--threads", 1, "--iterations", 1, "--warmUp", 0, "--duration", 0.01]
 CACHES = iter(range(1000))
@@ -130,6 +132,26 @@ def problems_of_others_stay():
     cache.tune()
     check(kept in cache.lines, "another network's problem went away")
     check(not any(line.startswith("1234 ") for line in cache.lines), "an old measurement stayed")
+
+
+@case
+def tunes_that_end_together_keep_what_both_found():
+    cache = Cache()
+    prefer_naive(cache)
+    kept = "77 linear:mb1ic7oc7bias1 naive float32 plain float32 plain"
+    folder = os.open(cache.folder, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)  # as another tune, about to write
+    with subprocess.Popen([TILEWISE, "tune", "lenet5", *map(str, QUICK)], env=dict(os.environ, **cache.env),
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            process.wait(1)
+        except subprocess.TimeoutExpired:
+            pass
+        cache.keep(kept)
+        os.close(folder)
+        equal(process.wait(TIMEOUT), 0, "exit status")
+    check(kept in cache.lines, "what the other wrote meanwhile went away")
+    check(any("conv2d" in line for line in cache.lines), "what it found itself went away")
 
 
 @case

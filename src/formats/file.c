@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -159,6 +160,21 @@ void tw_file_discard(tw_file_writer *writer)
     free(writer->temporary);
     free(writer->path);
     *writer = (tw_file_writer){0};
+}
+
+int tw_file_lock_folder(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? tw_strdup(path) : NULL;
+    if (folder) folder[slash - path + 1] = 0;
+    int descriptor = slash && !folder ? -1 : open(folder ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    free(folder);
+    if (descriptor < 0) return -1;
+    int failure;
+    while ((failure = flock(descriptor, LOCK_EX)) != 0 && errno == EINTR) continue;
+    if (failure == 0) return descriptor;
+    close(descriptor);
+    return -1;
 }
 
 char *tw_path_join(const char *folder, const char *name)

@@ -34,6 +34,10 @@ tw_status tw_file_commit(tw_file_writer *writer, tw_error *error);
 /* After a failure of any of the above, or instead of tw_file_commit(); harmless a second time. */
 void tw_file_discard(tw_file_writer *writer);
 
+/* Waits until no other process holds the folder that the path lies in, and holds it until the descriptor is closed. -1
+ * where there is no folder, or its file system knows no locks. */
+int tw_file_lock_folder(const char *path);
+
 /* "folder/name", or the name alone where the folder is ""; null without memory. */
 char *tw_path_join(const char *folder, const char *name);
 /* Is it a regular file? */
