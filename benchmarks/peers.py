@@ -287,7 +287,7 @@ class Case:
     def startup_cli(self):
         start = time.perf_counter()
         process = subprocess.Popen(
-            [self.bench.tilewise, "run", self.network.onnx, "--threads", str(self.threads), "--input",
+            [self.bench.tilewise, "run", self.network.onnx, "--no-tune", "--threads", str(self.threads), "--input",
              self.network.input(self.batch), "--output", self.output("tilewise run")],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:

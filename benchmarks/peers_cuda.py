@@ -120,7 +120,7 @@ class PyTorch:
     """One mode: replay() runs it once and gives the device's seconds."""
 
     def __init__(self, torch, path, x, precision, mode):
-        self.torch, self.name = torch, f"torch {mode}"
+        self.torch = torch
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision != "fp32"
         dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision, torch.float32)
         layout = torch.contiguous_format if mode == "graph" else torch.channels_last
@@ -170,8 +170,6 @@ class PyTorch:
 
 
 class Tilewise:
-    name = "tilewise"
-
     def __init__(self, tilewise, device, path, x, precision):
         self.plan = tilewise.Plan(tilewise.Graph.onnx(path), device, batch=len(x), precision=precision)
         self.x = x
@@ -227,13 +225,13 @@ def compare(context, network, batch, precision):
         dtype = torch.float16 if precision == "fp16" else torch.bfloat16
         x = torch.from_numpy(x).to(dtype).float().numpy()
     programs, rows = [], []
-    for make in [lambda: Tilewise(tilewise, device, path, x, precision)] + [
-            lambda mode=mode: PyTorch(torch, path, x, precision, mode) for mode in options.modes]:
-        row = {"device": device.info.id, "model": network, "batch": batch, "precision": precision, "status": "ok"}
+    for name, make in [("tilewise", lambda: Tilewise(tilewise, device, path, x, precision))] + [
+            (f"torch {mode}", lambda mode=mode: PyTorch(torch, path, x, precision, mode)) for mode in options.modes]:
+        row = {"device": device.info.id, "model": network, "batch": batch, "precision": precision, "program": name,
+               "status": "ok"}
         try:
             program = make()
             program.replay()
-            row["program"] = program.name
             programs.append((program, row))
         except Exception as problem:  # a program that cannot run is a row that says so
             text = str(problem).strip().splitlines() or [type(problem).__name__]
@@ -244,7 +242,7 @@ def compare(context, network, batch, precision):
     for (program, row), error in zip(programs, errors([program.result() for program, _ in programs])):
         row["max_rel_err"] = error
         if not error <= TOLERANCES[precision]:
-            row.update(status="incorrect", reason=f"differs from {programs[0][0].name} by {error:.2g} of the scale")
+            row.update(status="incorrect", reason=f"differs from {programs[0][1]['program']} by {error:.2g} of the scale")
     return rows
 
 
@@ -260,11 +258,11 @@ def ratio(rows):
 def print_group(network, batch, precision, rows):
     found = ratio(rows)
     if not found:
-        print(f"{network:20s} {batch:4d} {precision}  " + "; ".join(f"{r.get('program', '?')}: {r.get('reason', r['status'])}"
+        print(f"{network:20s} {batch:4d} {precision}  " + "; ".join(f"{r['program']}: {r.get('reason', r['status'])}"
                                                                   for r in rows if r["status"] != "ok"), flush=True)
         return
     own, best, name, value = found
-    wrong = "".join(f"  {r['program']}: {r['reason']}" for r in rows if r["status"] == "incorrect")
+    wrong = "".join(f"  {r['program']}: {r['reason']}" for r in rows if r["status"] != "ok")
     print(f"{network:20s} {batch:4d} {precision}  tilewise {own:9.4f} ms  best {best:9.4f} ms ({name})  ratio {value:.3f}"
           + wrong, flush=True)
 

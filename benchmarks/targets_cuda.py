@@ -323,8 +323,8 @@ def startup(bench):
 
     def predict():
         start = time.perf_counter()
-        with subprocess.Popen([bench.program, "run", model, "--device", bench.options.device, "--input", x, "--output",
-                               y], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        with subprocess.Popen([bench.program, "run", model, "--no-tune", "--device", bench.options.device, "--input", x,
+                               "--output", y], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                               text=True) as process:
             while not os.path.exists(y) and process.poll() is None:
                 time.sleep(2e-4)
@@ -413,7 +413,7 @@ def accuracy(bench):
                     designs={" ".join(key): error(row) for key, row in worst.items()})
 
     def classes(device, precision, pictures):
-        rows = run_program([bench.program, "classify", "efficientnet_lite0", *pictures, "--device", device,
+        rows = run_program([bench.program, "classify", "efficientnet_lite0", *pictures, "--no-tune", "--device", device,
                             "--precision", precision, "--top", "5", "-o", "json"])
         for row in rows:
             if row["top"] is None:
