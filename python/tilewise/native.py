@@ -67,7 +67,8 @@ PlanInfo = struct("tw_plan_info", batch=c_int, precision=c_int, steps=c_size_t, 
                   packed_bytes=c_size_t, weight_bytes=c_size_t, values_bytes=c_size_t)
 StepInfo = struct("tw_step_info", name=c_char_p, op=c_char_p, design=c_char_p, output=c_char_p, note=c_char_p,
                   problem=c_char * 160, flops=c_double, bytes=c_double, predicted=c_double, measured=c_double,
-                  workspace_bytes=c_size_t, packed_bytes=c_size_t, in_layout=c_char * 16, out_layout=c_char * 16, launch=c_size_t)
+                  workspace_bytes=c_size_t, packed_bytes=c_size_t, in_layout=c_char * 16,
+                  out_layout=c_char * 16, launch=c_size_t)
 RunTimes = struct("tw_run_times", upload=c_double, device=c_double, download=c_double)
 
 # ---- functions ----
