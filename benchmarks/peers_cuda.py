@@ -242,7 +242,8 @@ def compare(context, network, batch, precision):
     for (program, row), error in zip(programs, errors([program.result() for program, _ in programs])):
         row["max_rel_err"] = error
         if not error <= TOLERANCES[precision]:
-            row.update(status="incorrect", reason=f"differs from {programs[0][1]['program']} by {error:.2g} of the scale")
+            first = programs[0][1]["program"]
+            row.update(status="incorrect", reason=f"differs from {first} by {error:.2g} of the scale")
     return rows
 
 

@@ -324,8 +324,8 @@ def startup(bench):
     def predict():
         start = time.perf_counter()
         with subprocess.Popen([bench.program, "run", model, "--no-tune", "--device", bench.options.device, "--input", x,
-                               "--output", y], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                              text=True) as process:
+                               "--output", y], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE, text=True) as process:
             while not os.path.exists(y) and process.poll() is None:
                 time.sleep(2e-4)
             first = time.perf_counter() - start
