@@ -17,12 +17,12 @@
  * read its description and weights long before, and wait for the result alone. Who has no work in a step goes on to
  * the next.
  *
- * Where a LeNet-5's time goes on an H100, by counting instructions (cycles; to measure): the program, weights and
+ * Where a LeNet-5's time goes on an H100, by counting instructions (in cycles): the program, weights and
  * image from memory 2,000 to 2,500; conv1 700, three lines of 103 instructions and their reads' latency, then
  * exchanges and pooling; conv2 950, four lines; the three linear layers 370, 300 and 250, of which the five exchanges
  * are 180 each. Between steps results travel: a block sends about one message a cycle, 590 after conv1, 400 after
  * conv2, 120 and 90 then, and the first takes some 250 to arrive. That is 4,200 cycles behind the start, and with the
- * launch 6 us. As one interpreter of terms for all sizes it took 13.7 us, in which each warp executed 2,870
+ * launch 6 us; measured are 9. As one interpreter of terms for all sizes it took 13.7, in which each warp executed 2,870
  * instructions, 195 of them multiply-adds. Only results that somebody outside the launch reads are written to device
  * memory. Batches take more clusters, then more rounds; weights are read once a cluster.
  *
