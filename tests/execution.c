@@ -63,6 +63,45 @@ double execution_difference(const float *a, const float *b, size_t count)
     return most / scale;
 }
 
+static void check_outputs(const execution *e, const execution *reference, double tolerance, const char *how)
+{
+    for (int i = 0; i < 2 && e->out[i].data; i++) {
+        double off = execution_difference(e->out[i].data, reference->out[i].data, execution_elements(&e->out[i].shape));
+        CHECK_MSG(off <= tolerance, "%s: output %d is off by %.2g of the scale, expected at most %.2g", how, i, off,
+                  tolerance);
+    }
+}
+
+static void poison(execution *e)
+{
+    for (int i = 0; i < 2 && e->out[i].data; i++)
+        memset(e->out[i].data, 0xff, execution_elements(&e->out[i].shape) * sizeof(float));
+}
+
+void execution_compare(execution *e, execution *reference, double tolerance, bool exact)
+{
+    tw_plan_info info;
+    tw_error error = {0};
+    double seconds[64];
+    const size_t bytes = e->count * sizeof(float);
+    float *first = malloc(bytes);
+    tw_plan_describe(e->plan, &info);
+    CHECK(first && info.steps <= 64);
+    CHECK_MSG(tw_run_execute(reference->run, &reference->in, reference->out, &error) == TW_OK, "%s", error.message);
+    for (int again = 0; again < 2; again++) {
+        poison(e);
+        CHECK_MSG(tw_run_execute(e->run, &e->in, e->out, &error) == TW_OK, "%s", error.message);
+        check_outputs(e, reference, tolerance, again ? "the second run" : "the first run");
+        if (!again) memcpy(first, e->out[0].data, bytes);
+    }
+    CHECK_MSG(memcmp(first, e->out[0].data, bytes) == 0, "the second run differs from the first");
+    poison(e);
+    CHECK_MSG(tw_run_profile(e->run, &e->in, e->out, seconds, &error) == TW_OK, "%s", error.message);
+    check_outputs(e, reference, tolerance, "layer by layer");
+    if (exact) CHECK_MSG(memcmp(first, e->out[0].data, bytes) == 0, "layers one by one differ from one launch");
+    free(first);
+}
+
 size_t execution_launches(const tw_plan *plan)
 {
     tw_plan_info info;

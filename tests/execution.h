@@ -22,5 +22,8 @@ size_t execution_elements(const tw_shape *shape);
 size_t execution_launches(const tw_plan *plan);
 /* The largest difference over the largest value; NaN where one is. */
 double execution_difference(const float *a, const float *b, size_t count);
+/* Runs both. The running case fails where outputs differ from the reference's by more than the tolerance, of two runs or of
+ * one layer by layer, or where the second run differs from the first; where `exact`, also where the run layer by layer does. */
+void execution_compare(execution *e, execution *reference, double tolerance, bool exact);
 
 #endif

@@ -84,33 +84,6 @@ static bool is_here(tw_precision precision)
     return here;
 }
 
-static void compare(execution *e, execution *reference, double tolerance)
-{
-    tw_plan_info info;
-    double seconds[64];
-    float *first = malloc(e->count * sizeof *first);
-    tw_plan_describe(e->plan, &info);
-    CHECK(first && info.steps <= 64);
-    CHECK_MSG(tw_run_execute(reference->run, &reference->in, reference->out, &error) == TW_OK, "%s", error.message);
-    for (int again = 0; again < 2; again++) {
-        memset(e->out[0].data, 0xff, e->count * sizeof *first);
-        CHECK_MSG(tw_run_execute(e->run, &e->in, e->out, &error) == TW_OK, "%s", error.message);
-        double off = execution_difference(e->out[0].data, reference->out[0].data, e->count);
-        CHECK_MSG(off <= tolerance, "off by %.2g of the scale, expected at most %.2g", off, tolerance);
-        if (e->out[1].data) {
-            off = execution_difference(e->out[1].data, reference->out[1].data, execution_elements(&e->out[1].shape));
-            CHECK_MSG(off <= tolerance, "the second output is off by %.2g of its scale", off);
-        }
-        if (!again) memcpy(first, e->out[0].data, e->count * sizeof *first);
-    }
-    CHECK_MSG(memcmp(first, e->out[0].data, e->count * sizeof *first) == 0, "the second run differs from the first");
-    memset(e->out[0].data, 0xff, e->count * sizeof *first);
-    CHECK_MSG(tw_run_profile(e->run, &e->in, e->out, seconds, &error) == TW_OK, "%s", error.message);
-    double off = execution_difference(e->out[0].data, reference->out[0].data, e->count);
-    CHECK_MSG(off <= tolerance, "layer by layer off by %.2g of the scale, expected at most %.2g", off, tolerance);
-    free(first);
-}
-
 static void check_block(const block *b, tw_precision precision)
 {
     static const double tolerances[] = {1e-5, 4e-3, 4e-3, 3e-2};
@@ -127,7 +100,7 @@ static void check_block(const block *b, tw_precision precision)
             test_fail(__FILE__, __LINE__, "%s, window %d, stride %d: %s", tw_precision_name(precision), b->kernel,
                       b->stride, paired ? "paired, though the result between is read" : "not paired");
         else if (execution_open(graph, cpu, &plain, &reference)) {
-            compare(&e, &reference, tolerances[precision]);
+            execution_compare(&e, &reference, tolerances[precision], false);
             if (test_failed())
                 test_fail(__FILE__, __LINE__, "%d x %d channels of %d x %d, window %d, stride %d, batch %d",
                           b->channels, b->wide, b->height, b->width, b->kernel, b->stride, b->batch);

@@ -6,27 +6,6 @@
 static tw_error error;
 static tw_device *cpu, *gpu;
 
-static void compare(execution *e, execution *reference, double tolerance)
-{
-    tw_plan_info info;
-    double seconds[64];
-    float *first = malloc(e->count * sizeof *first);
-    tw_plan_describe(e->plan, &info);
-    CHECK(first && info.steps <= 64);
-    CHECK_MSG(tw_run_execute(e->run, &e->in, e->out, &error) == TW_OK, "%s", error.message);
-    CHECK_MSG(tw_run_execute(reference->run, &reference->in, reference->out, &error) == TW_OK, "%s", error.message);
-    double off = execution_difference(e->out[0].data, reference->out[0].data, e->count);
-    CHECK_MSG(off <= tolerance, "off by %.2g of the scale, expected at most %.2g", off, tolerance);
-    memcpy(first, e->out[0].data, e->count * sizeof *first);
-    memset(e->out[0].data, 0xff, e->count * sizeof *first);
-    CHECK_MSG(tw_run_execute(e->run, &e->in, e->out, &error) == TW_OK, "%s", error.message);
-    CHECK_MSG(memcmp(first, e->out[0].data, e->count * sizeof *first) == 0, "the second run differs from the first");
-    memset(e->out[0].data, 0xff, e->count * sizeof *first);
-    CHECK_MSG(tw_run_profile(e->run, &e->in, e->out, seconds, &error) == TW_OK, "%s", error.message);
-    CHECK_MSG(memcmp(first, e->out[0].data, e->count * sizeof *first) == 0, "layers one by one differ from one launch");
-    free(first);
-}
-
 /* expected: launches; 0: however many. */
 static void check_graph(tw_graph *graph, const tw_plan_desc *desc, size_t expected)
 {
@@ -38,7 +17,7 @@ static void check_graph(tw_graph *graph, const tw_plan_desc *desc, size_t expect
     if (expected && found != expected)
         test_fail(__FILE__, __LINE__, "%zu launches, expected %zu", found, expected);
     else if (execution_open(graph, cpu, &plain, &reference)) {
-        compare(&e, &reference, tolerances[desc->precision]);
+        execution_compare(&e, &reference, tolerances[desc->precision], true);
         execution_close(&reference);
     }
     execution_close(&e);
