@@ -460,6 +460,14 @@ static int output_buffer(tw_plan *plan, const tw_placed_step *step, size_t bytes
     return over ? first : add_buffer(plan, bytes, -1);
 }
 
+/* What the step's design wants besides its operands. */
+static void ask_design(const tw_plan *plan, tw_placed_step *step)
+{
+    const tw_design *design = step->design;
+    step->workspace_bytes = design->workspace ? design->workspace(&step->problem, plan->device) : 0;
+    step->packed_bytes = design->packed_bytes ? design->packed_bytes(&step->problem, plan->device) : 0;
+}
+
 static tw_status add_node_step(tw_plan *plan, int index, tw_error *error)
 {
     const tw_node *node = &plan->graph->nodes[index];
@@ -486,9 +494,7 @@ static tw_status add_node_step(tw_plan *plan, int index, tw_error *error)
         if (node->in[i] < 0 || plan->graph->values[node->in[i]].kind == TW_VALUE_PARAMETER) continue;
         step->in[i].buffer = tw_plan_instance(plan, node->in[i], operand_type(node, i, &best))->buffer;
     }
-    const tw_design *design = best.design;
-    step->workspace_bytes = design->workspace ? design->workspace(&step->problem, plan->device) : 0;
-    step->packed_bytes = design->packed_bytes ? design->packed_bytes(&step->problem, plan->device) : 0;
+    ask_design(plan, step);
     step->out = output_buffer(plan, step, tw_type_bytes(&plan->graph->values[node->out].shape, best.out));
     if (step->workspace_bytes) step->workspace = add_buffer(plan, step->workspace_bytes, -1);
     plan->n_steps++;
@@ -624,8 +630,7 @@ static tw_status pair(tw_plan *plan, size_t i, const tw_design *design, double s
     step->predicted = seconds * own;
     if (step->design == design) return TW_OK;
     step->design = design;
-    step->packed_bytes = design->packed_bytes ? design->packed_bytes(&step->problem, plan->device) : 0;
-    step->workspace_bytes = design->workspace ? design->workspace(&step->problem, plan->device) : 0;
+    ask_design(plan, step);
     if (!step->workspace_bytes) {
         if (step->workspace >= 0) plan->buffers[step->workspace].bytes = 0;
         step->workspace = -1;
