@@ -220,4 +220,14 @@ __device__ static inline float tw_activate(float v, int activation)
     return activation == TW_ACT_RELU6 && v > 6 ? 6 : v;
 }
 
+/* An activation as bounds. */
+__host__ __device__ static inline float tw_low(int activation)
+{
+    return activation == TW_ACT_NONE ? -INFINITY : 0.0f;
+}
+__host__ __device__ static inline float tw_high(int activation)
+{
+    return activation == TW_ACT_RELU6 ? 6.0f : INFINITY;
+}
+
 #endif

@@ -90,15 +90,6 @@ template <class T> struct tw_mma_out {
     float low, high;   /* of the activation */
 };
 
-__device__ static inline float tw_low(int activation)
-{
-    return activation == TW_ACT_NONE ? -INFINITY : 0.0f;
-}
-__device__ static inline float tw_high(int activation)
-{
-    return activation == TW_ACT_RELU6 ? 6.0f : INFINITY;
-}
-
 #if __CUDA_ARCH__ >= 800
 
 /* NaN stays. */

@@ -696,29 +696,24 @@ struct kind {
     {                                                                                                                  \
         multiply<__half, Tile, from>, multiply<__nv_bfloat16, Tile, from>, multiply<float, Tile, from>                 \
     }
-#define KIND(Tile)                                                                                                     \
+#define KIND(Tile, first, second)                                                                                      \
     {                                                                                                                  \
         Tile::M, Tile::N, Tile::stages, Tile::shared,                                                                  \
         {                                                                                                              \
-            KERNELS(Tile, COPIED), KERNELS(Tile, STRAIGHT)                                                             \
+            KERNELS(Tile, first), KERNELS(Tile, second)                                                                \
         }                                                                                                              \
     }
-static const kind kinds[] = {KIND(square_tile), KIND(tall_tile),       KIND(small_tile),      KIND(narrow_tile),
-                             KIND(flat_tile),   KIND(deep_small_tile), KIND(deep_narrow_tile)};
+static const kind kinds[] = {KIND(square_tile, COPIED, STRAIGHT),     KIND(tall_tile, COPIED, STRAIGHT),
+                             KIND(small_tile, COPIED, STRAIGHT),      KIND(narrow_tile, COPIED, STRAIGHT),
+                             KIND(flat_tile, COPIED, STRAIGHT),       KIND(deep_small_tile, COPIED, STRAIGHT),
+                             KIND(deep_narrow_tile, COPIED, STRAIGHT)};
 static const kind gathering = {
     small_tile::M, small_tile::N, small_tile::stages, small_tile::shared, {KERNELS(small_tile, GATHERED)}};
+static const kind computing[] = {
+    KIND(computed_small_tile, COMPUTED_3, COMPUTED_5), KIND(computed_narrow_tile, COMPUTED_3, COMPUTED_5),
+    KIND(computed_low_tile, COMPUTED_3, COMPUTED_5), KIND(computed_flat_tile, COMPUTED_3, COMPUTED_5),
+    KIND(computed_short_tile, COMPUTED_3, COMPUTED_5)};
 #undef KIND
-#define COMPUTING(Tile)                                                                                                \
-    {                                                                                                                  \
-        Tile::M, Tile::N, Tile::stages, Tile::shared,                                                                  \
-        {                                                                                                              \
-            KERNELS(Tile, COMPUTED_3), KERNELS(Tile, COMPUTED_5)                                                       \
-        }                                                                                                              \
-    }
-static const kind computing[] = {COMPUTING(computed_small_tile), COMPUTING(computed_narrow_tile),
-                                 COMPUTING(computed_low_tile), COMPUTING(computed_flat_tile),
-                                 COMPUTING(computed_short_tile)};
-#undef COMPUTING
 #undef KERNELS
 
 struct choice {

@@ -239,8 +239,8 @@ static void bound(tw_small_step *s)
                            : s->kind == TW_SMALL_LINEAR ? s->linear.activation
                            : s->kind == TW_SMALL_ADD    ? s->add.activation
                                                         : TW_ACT_NONE;
-    s->low = s->kind == TW_SMALL_CLIP ? s->clip.low : activation == TW_ACT_NONE ? -INFINITY : 0;
-    s->high = s->kind == TW_SMALL_CLIP ? s->clip.high : activation == TW_ACT_RELU6 ? 6 : INFINITY;
+    s->low = s->kind == TW_SMALL_CLIP ? s->clip.low : tw_low(activation);
+    s->high = s->kind == TW_SMALL_CLIP ? s->clip.high : tw_high(activation);
 }
 
 /* A step's problem in the terms of the kernel; false where it is none of its operators. */

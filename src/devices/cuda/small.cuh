@@ -105,17 +105,16 @@ struct tw_small_gate {
     {
         tw_barrier_wait(fetched, 0);
     }
-    __device__ void pass() const
-    {
-        if (meets == INPUTS) tw_copy_wait_all();
-        if (meets != NOBODY) __syncthreads();
-        if (in) tw_barrier_wait(in, parity);
-        if (other) tw_barrier_wait(other, parity);
-    }
     __device__ void pass_idle() const
     {
         if (meets == INPUTS) tw_copy_wait_all();
         if (meets != NOBODY) __syncthreads();
+    }
+    __device__ void pass() const
+    {
+        pass_idle();
+        if (in) tw_barrier_wait(in, parity);
+        if (other) tw_barrier_wait(other, parity);
     }
 };
 
